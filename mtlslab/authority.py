@@ -1,0 +1,270 @@
+"""A certificate authority: the CSR asks, the CA decides.
+
+`CertificateAuthority` takes from a request its public key, its subject and its subject alternative
+names, after checking each. Everything else in the certificate comes from a profile.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.x509.oid import NameOID
+
+from mtlslab import errors
+from mtlslab.credentials import (
+    Credential,
+    KeyType,
+    PrivateKey,
+    check_common_name,
+    check_host,
+    new_csr,
+    new_private_key,
+    signature_hash,
+    weakness,
+)
+from mtlslab.profiles import ISSUING_CA, PURPOSES, ROOT, Profile
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far before now a certificate begins, so that a peer whose clock is behind accepts it."""
+
+_KEY_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
+
+
+class CertificateAuthority:
+    """A CA certificate and its private key.
+
+    Attributes: `certificate`, `private_key` (cryptography objects) and `chain`, what follows a
+    certificate of this CA in a handshake: () for a root, the issuing CA's own certificate first otherwise.
+    """
+
+    def __init__(
+        self, certificate: x509.Certificate, private_key: PrivateKey, chain: Iterable[x509.Certificate] = ()
+    ) -> None:
+        """Take a CA certificate with its key. Raises `errors.KeyMismatch`, or `errors.CannotIssue` if it is no CA's."""
+        if certificate.public_key() != private_key.public_key():
+            raise errors.KeyMismatch("this private key does not belong to this CA certificate; load both from one CA")
+        if not _may_sign(certificate):
+            subject = certificate.subject.rfc4514_string()
+            raise errors.CannotIssue(f"{subject} is not a CA: its certificate lacks CA:TRUE or the keyCertSign usage")
+        self.certificate = certificate
+        self.private_key = private_key
+        self.chain = tuple(chain)
+
+    def __repr__(self) -> str:
+        return f"<CertificateAuthority {self.certificate.subject.rfc4514_string()}>"
+
+    @classmethod
+    def create(cls, name: str, *, days: int = 365, key_type: KeyType = "ec-p256") -> CertificateAuthority:
+        """Make a root: a new key, and a certificate that it signs for itself (RFC 5280 §3.2, §4.2.1.9).
+
+        `name` becomes the common name, `days` the lifetime from now.
+        Raises `errors.NameRefused`, `errors.KeyTypeRefused`, `errors.CannotIssue`.
+        """
+        private_key = new_private_key(key_type)
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, check_common_name(name))])
+        not_before, not_after = _validity(days, None)
+        builder = _builder(subject, private_key.public_key(), ROOT, not_before, not_after)
+        key_identifier = x509.SubjectKeyIdentifier.from_public_key(private_key.public_key())
+        return cls(_signed(builder, subject, key_identifier, private_key), private_key)
+
+    def create_issuing_ca(self, name: str, *, days: int = 365, key_type: KeyType = "ec-p256") -> CertificateAuthority:
+        """Make an intermediate CA under this one, which may issue leaves only (pathLenConstraint 0, RFC 5280 §4.2.1.9)."""
+        private_key = new_private_key(key_type)
+        certificate = self.sign(new_csr(private_key, name), ISSUING_CA, days=days)
+        return CertificateAuthority(certificate, private_key, (certificate, *self.chain))
+
+    def sign(
+        self, csr: x509.CertificateSigningRequest, profile: Profile, *, days: int = 365, not_before: datetime | None = None
+    ) -> x509.Certificate:
+        """Sign a request (RFC 2986) for one purpose.
+
+        `days` counts from `not_before` (an aware datetime; default: now, less `CLOCK_SKEW`); the certificate never
+        outlives this CA's own. Raises `errors.CSRRefused`, or `errors.CannotIssue` where the fault is not the CSR's.
+        """
+        if profile is ROOT:
+            raise errors.CannotIssue("a root signs itself: use CertificateAuthority.create, or the ISSUING_CA profile")
+        public_key = _proven_public_key(csr)
+        _refuse_wishes(csr, profile)
+        san = _checked_names(csr, profile)
+        not_before, not_after = _validity(days, not_before)
+        builder = _builder(csr.subject, public_key, profile, not_before, self._within_own_life(not_before, not_after))
+        if san is not None:
+            # RFC 5280 §4.2.1.6: with an empty subject, the SAN is all there is, and critical.
+            builder = builder.add_extension(san, critical=not list(csr.subject))
+        self._check_path_length(profile)
+        own_identifier = _extension(self.certificate, x509.SubjectKeyIdentifier)
+        if own_identifier is None:
+            own_identifier = x509.SubjectKeyIdentifier.from_public_key(self.certificate.public_key())
+        return _signed(builder, self.certificate.subject, own_identifier, self.private_key)
+
+    def issue(
+        self,
+        name: str,
+        profile: Profile,
+        *,
+        names: Iterable[str] = (),
+        days: int = 365,
+        not_before: datetime | None = None,
+        key_type: KeyType = "ec-p256",
+    ) -> Credential:
+        """Make a key, a CSR for it, and sign that: a whole credential in one step.
+
+        `name` becomes the common name, `names` the subjectAltName. Raises what `new_csr` and `sign` raise.
+        """
+        private_key = new_private_key(key_type)
+        certificate = self.sign(new_csr(private_key, name, names), profile, days=days, not_before=not_before)
+        return Credential(certificate, private_key, self.chain)
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write ca.crt and ca.key (PEM; the key has mode 0600) into `folder`, as `Credential.save` does."""
+        Credential(self.certificate, self.private_key, self.chain[1:]).save(folder, "ca", overwrite=overwrite)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], *, password: str | None = None) -> CertificateAuthority:
+        """Read ca.crt and ca.key from `folder`. Raises what `Credential.load` and the constructor raise."""
+        credential = Credential.load(folder, "ca", password=password)
+        is_root = credential.certificate.subject == credential.certificate.issuer
+        chain = () if is_root else (credential.certificate, *credential.chain)
+        return cls(credential.certificate, credential.private_key, chain)
+
+    def _within_own_life(self, not_before: datetime, not_after: datetime) -> datetime:
+        own_end = self.certificate.not_valid_after_utc
+        if own_end <= not_before:
+            raise errors.CannotIssue(
+                f"the CA's own certificate ends before the new one would begin ({own_end:%Y-%m-%d}); create a new CA"
+            )
+        return min(not_after, own_end)
+
+    def _check_path_length(self, profile: Profile) -> None:
+        constraints = _extension(self.certificate, x509.BasicConstraints)
+        if profile.ca and constraints is not None and constraints.path_length == 0:
+            raise errors.CannotIssue("this CA's pathLenConstraint is 0: it may issue leaves, but no CA (RFC 5280 §4.2.1.9)")
+
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
+
+def _extension(of: x509.Certificate | x509.CertificateSigningRequest, kind: type[_Extension]) -> _Extension | None:
+    try:
+        return of.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _may_sign(certificate: x509.Certificate) -> bool:
+    constraints = _extension(certificate, x509.BasicConstraints)
+    usage = _extension(certificate, x509.KeyUsage)
+    return constraints is not None and constraints.ca and (usage is None or usage.key_cert_sign)
+
+
+def _proven_public_key(csr: x509.CertificateSigningRequest) -> CertificatePublicKeyTypes:
+    """Return the CSR's public key, once its signature has shown that the asker holds the private one (RFC 2986 §3)."""
+    try:
+        proven = csr.is_signature_valid
+        public_key = csr.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise errors.CSRRefused("bad-signature", f"its key or signature cannot be read ({error})") from None
+    if weak := weakness(public_key):
+        raise errors.CSRRefused("weak-key", weak)
+    if not proven:
+        raise errors.CSRRefused(
+            "bad-signature", "it was not signed with the private key of its public key, or changed since; make it again"
+        )
+    return public_key
+
+
+def _refuse_wishes(csr: x509.CertificateSigningRequest, profile: Profile) -> None:
+    """Refuse a CSR that asks for more than the profile gives. Other requested extensions are not copied, only left out."""
+    try:
+        constraints = _extension(csr, x509.BasicConstraints)
+        usage = _extension(csr, x509.KeyUsage)
+        purposes = _extension(csr, x509.ExtendedKeyUsage)
+    except ValueError as error:
+        raise errors.CSRRefused("bad-request", f"its extensions cannot be read ({error})") from None
+    if profile.ca:
+        return
+    if constraints is not None and constraints.ca:
+        raise errors.CSRRefused("wants-ca", f"it asks for CA:TRUE; a {profile.name} certificate never gets it")
+    if usage is not None and (usage.key_cert_sign or usage.crl_sign):
+        raise errors.CSRRefused("wants-ca", f"it asks to sign certificates or CRLs; a {profile.name} certificate never may")
+    if foreign := set(purposes or ()) - set(profile.extended_key_usage):
+        wished = ", ".join(sorted(PURPOSES.get(oid, oid.dotted_string) for oid in foreign))
+        raise errors.CSRRefused("wants-purpose", f"it asks for {wished}; the {profile.name} profile does not give it")
+
+
+def _checked_names(csr: x509.CertificateSigningRequest, profile: Profile) -> x509.SubjectAlternativeName | None:
+    """Return the CSR's subjectAltName, None if it has none and needs none, after checking every name and the subject."""
+    try:
+        san = _extension(csr, x509.SubjectAlternativeName)
+        for attribute in csr.subject:
+            check_common_name(str(attribute.value))
+        for name in san or ():
+            if isinstance(name, x509.DNSName):
+                check_host(name.value)
+            elif not isinstance(name, x509.IPAddress | x509.UniformResourceIdentifier):
+                raise errors.NameRefused(str(name.value), "this CA vouches for DNS names, IP addresses and URIs only")
+    except errors.NameRefused as refused:
+        raise errors.CSRRefused("bad-name", str(refused)) from None
+    if profile.needs_san and san is None:
+        raise errors.CSRRefused(
+            "no-san", "it has no subjectAltName, and clients look for a server's name nowhere else; give names=['localhost']"
+        )
+    if san is None and not list(csr.subject):
+        raise errors.CSRRefused("bad-name", "it has neither a subject nor a subjectAltName: nobody to certify")
+    return san
+
+
+def _validity(days: int, not_before: datetime | None) -> tuple[datetime, datetime]:
+    now = datetime.now(UTC).replace(microsecond=0)
+    if not isinstance(days, int) or days < 1:
+        raise errors.CannotIssue(f"days={days!r}: a lifetime is a whole number of days, 1 or more")
+    if not_before is not None and not_before.tzinfo is None:
+        raise errors.CannotIssue("not_before has no time zone; use datetime.now(timezone.utc)")
+    try:
+        return not_before or now - CLOCK_SKEW, (not_before or now) + timedelta(days=days)
+    except OverflowError:
+        raise errors.CannotIssue(f"days={days} ends after the year 9999, the last a certificate can name") from None
+
+
+def _builder(
+    subject: x509.Name, public_key: CertificatePublicKeyTypes, profile: Profile, not_before: datetime, not_after: datetime
+) -> x509.CertificateBuilder:
+    """Fill in all of a certificate (version 3, RFC 5280 §4.1) but its issuer and its names."""
+    usages = {usage: usage in profile.key_usage for usage in _KEY_USAGES}
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(not_before)
+        .not_valid_after(not_after)
+        .add_extension(x509.BasicConstraints(profile.ca, profile.path_length), critical=True)
+        .add_extension(x509.KeyUsage(**usages), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+    )
+    if profile.extended_key_usage:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(profile.extended_key_usage), critical=False)
+    return builder
+
+
+def _signed(
+    builder: x509.CertificateBuilder, issuer: x509.Name, key_identifier: x509.SubjectKeyIdentifier, key: PrivateKey
+) -> x509.Certificate:
+    authority_key_identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_identifier)
+    return builder.issuer_name(issuer).add_extension(authority_key_identifier, critical=False).sign(key, signature_hash(key))

@@ -1,0 +1,136 @@
+"""curl's words, httpx's work: one request, and what became of it."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import httpx
+
+from mtlslab import errors, refusals
+from mtlslab.credentials import read_certificates, read_credential
+from mtlslab.refusals import Refusal
+
+FilePath = str | os.PathLike[str]
+TLSVersion = Literal["1.2", "1.3"]
+
+TLS_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
+"""What `ssl.create_default_context` sets from Python 3.13 on, set here for every version: the same verdict everywhere."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a request: a reply, or a refusal.
+
+    Fields: `status` (HTTP, None without a reply), `text`, `headers` (names in lower case), `refusal` (None if
+    there was a reply), `tls_version` ("TLSv1.2", "TLSv1.3"; None without a reply or without TLS).
+    """
+
+    status: int | None = None
+    text: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    refusal: Refusal | None = None
+    tls_version: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """True for a reply with a status below 400."""
+        return self.status is not None and self.status < 400
+
+    def __repr__(self) -> str:
+        return f"<Answer {self.refusal!r}>" if self.refusal else f"<Answer {self.status} over {self.tls_version}: {self.text!r}>"
+
+
+def client_context(
+    *,
+    cacert: FilePath | None = None,
+    cert: FilePath | None = None,
+    key: FilePath | None = None,
+    tls_max: TLSVersion | None = None,
+    password: str | None = None,
+) -> ssl.SSLContext:
+    """Make the `ssl.SSLContext` of a client that verifies the server, strictly, and may show a certificate of its own.
+
+    `cacert`, `cert` and `key` are PEM files as in curl: the CAs to trust (default: the system's), the client's
+    certificate with its chain, its private key (default: looked for in `cert`). An encrypted key needs `password`.
+    Raises `errors.FileRefused`, `errors.KeyMismatch`, `errors.OptionRefused`.
+    """
+    if key is not None and cert is None:
+        raise errors.OptionRefused("key", "a key without a certificate proves nothing; give cert= as well")
+    if tls_max is not None and tls_max not in TLS_VERSIONS:
+        raise errors.OptionRefused("tls_max", f"{tls_max!r} is not one of {', '.join(map(repr, TLS_VERSIONS))}")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies chain and host name: CERT_REQUIRED, check_hostname
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls_max is not None:
+        context.maximum_version = TLS_VERSIONS[tls_max]
+    context.verify_flags |= VERIFY_FLAGS
+    if cacert is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    else:
+        read_certificates(cacert)  # ours says what is wrong with a file; OpenSSL's error does not
+        context.load_verify_locations(cacert)
+    if cert is not None:
+        read_credential(cert, key or cert, password=password)
+        context.load_cert_chain(cert, key, password=password or "")
+    return context
+
+
+def request(
+    url: str,
+    *,
+    cacert: FilePath | None = None,
+    cert: FilePath | None = None,
+    key: FilePath | None = None,
+    tls_max: TLSVersion | None = None,
+    password: str | None = None,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    content: bytes | str | None = None,
+    timeout: float = 5.0,
+) -> Answer:
+    """Make one HTTPS request over a new connection, as `curl --cacert … --cert … --key … URL` does.
+
+    The files are those of `client_context`; `timeout` is in seconds, for each step. Whatever the network or the
+    other end says no to comes back as `Answer.refusal`. Raises only for what can be seen before dialling:
+    `errors.FileRefused`, `errors.KeyMismatch`, `errors.OptionRefused` (also for a URL that is none).
+    """
+    context = client_context(cacert=cacert, cert=cert, key=key, tls_max=tls_max, password=password)
+    try:
+        # trust_env=False: a proxy variable of the environment would send the request elsewhere.
+        with (
+            httpx.Client(verify=context, trust_env=False, timeout=timeout) as client,
+            client.stream(method, url, headers=headers, content=content) as reply,
+        ):
+            tls = reply.extensions["network_stream"].get_extra_info("ssl_object")
+            tls_version = tls.version() if tls else None
+            reply.read()
+            return Answer(reply.status_code, reply.text, dict(reply.headers), None, tls_version)
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise errors.OptionRefused("url", f"{url!r} is not one ({error}); it looks like https://localhost:3000") from None
+    except httpx.TransportError as error:
+        return Answer(refusal=_refusal(error, sent_certificate=cert is not None))
+
+
+def _refusal(error: httpx.TransportError, *, sent_certificate: bool) -> Refusal:
+    """Read an httpx error as the client's view of a refusal.
+
+    httpx tells the moment: ConnectError in the handshake, ReadError or WriteError after it. A verdict on the client's
+    certificate that comes after the client's handshake can only be TLS 1.3's (RFC 8446 §4.4.2.4, appendix E.1.2).
+    """
+    in_handshake = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+    refusal = refusals.from_exception(
+        error,
+        seen_by="client",
+        tls_version="TLSv1.2" if in_handshake else "TLSv1.3",
+        sent_certificate=sent_certificate,
+        in_handshake=in_handshake,
+    )
+    if refusal is not None:
+        return refusal
+    reason = "connection-lost" if "disconnected" in str(error) else "protocol-error"
+    return Refusal("server", reason, None, 52 if reason == "connection-lost" else 1, str(error), refusals.REASONS[reason].client_advice)

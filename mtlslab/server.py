@@ -1,0 +1,465 @@
+"""An HTTPS server that asks its callers for a certificate, and remembers each visit.
+
+Every connection has a thread of its own, and the handshake runs there: one that never ends holds up
+nobody else. There is room for `max_connections`; when they are all taken, the oldest one that is not
+being answered gives way to the newcomer, so silent callers cannot shut out honest ones.
+"""
+
+from __future__ import annotations
+
+import errno
+import selectors
+import socket
+import ssl
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from email.message import Message
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from cryptography import x509
+
+from mtlslab import errors, refusals
+from mtlslab.client import VERIFY_FLAGS
+from mtlslab.credentials import Credential, certificate_pem
+from mtlslab.refusals import Refusal
+
+ClientAuth = Literal["required", "optional", "none"]
+
+_VERIFY_MODES = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}
+
+USUAL_PORT = 3000
+"""The article's port, taken when it is free and no other was asked for."""
+
+LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+"""Both addresses that `localhost` may mean: whoever dials either must reach this server and no other."""
+
+MAX_BODY = 1 << 20
+"""The longest request body that is read, in bytes."""
+
+_DRAIN_SECONDS = 1.0
+_SETTLE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an `app` is called with.
+
+    Fields: `method`, `path`, `headers` (an `email.message.Message`: look-up without regard to case), `body`
+    (bytes), `client` (the caller's certificate, or None), `tls_version` ("TLSv1.2" or "TLSv1.3").
+    """
+
+    method: str
+    path: str
+    headers: Message
+    body: bytes
+    client: x509.Certificate | None
+    tls_version: str | None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What an `app` returns; a bare str stands for `Reply(text)`."""
+
+    text: str
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "text/plain; charset=utf-8"})
+
+
+App = Callable[[Request], Reply | str]
+
+
+def hello_world(request: Request) -> str:
+    """Answer as the article's server does."""
+    return "Hello World\n"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One event at the server: a request, a handshake that failed, or a caller who left without asking anything.
+
+    Fields: `client` (the caller's certificate, None if none was shown or accepted), `refusal` (as the server saw it;
+    None if the handshake succeeded), `tls_version` ("TLSv1.2", "TLSv1.3", or None where the two ends never agreed on
+    one), `method`, `path` and `status` (None without a request), `error` (what `app` raised; the caller got a 500).
+    """
+
+    client: x509.Certificate | None = None
+    refusal: Refusal | None = None
+    tls_version: str | None = None
+    method: str | None = None
+    path: str | None = None
+    status: int | None = None
+    error: Exception | None = None
+
+    def __repr__(self) -> str:
+        if self.refusal:
+            return f"<Visit {self.refusal!r}>"
+        who = self.client.subject.rfc4514_string() if self.client else "a client without a certificate"
+        what = f"{self.method} {self.path} → {self.status}" if self.method else "no request"
+        return f"<Visit by {who} over {self.tls_version}: {what}>"
+
+
+def server_context(
+    credential: Credential,
+    *,
+    client_ca: x509.Certificate | Iterable[x509.Certificate] | None = None,
+    client_auth: ClientAuth = "required",
+) -> ssl.SSLContext:
+    """Make the `ssl.SSLContext` of a server that shows `credential` and asks for certificates issued by `client_ca`.
+
+    `client_auth` says what becomes of a caller without one: "required" refuses it, "optional" lets it in; with "none"
+    nobody is asked. A certificate that is shown must verify in any case. Raises `errors.OptionRefused`.
+    """
+    if client_auth not in _VERIFY_MODES:
+        raise errors.OptionRefused("client_auth", f"{client_auth!r} is not one of {', '.join(map(repr, _VERIFY_MODES))}")
+    if client_ca is None and client_auth != "none":
+        raise errors.OptionRefused("client_ca", f"client_auth={client_auth!r} needs the CA that client certificates come from")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = _VERIFY_MODES[client_auth]
+    context.verify_flags |= VERIFY_FLAGS
+    # No tickets: a resumed session skips the certificates, and here each connection is to be judged anew.
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    with tempfile.TemporaryDirectory() as folder:  # the ssl module reads keys from files only; this one is ours alone
+        context.load_cert_chain(*credential.save(folder, "server"))
+    if client_ca is not None:
+        authorities = [client_ca] if isinstance(client_ca, x509.Certificate) else client_ca
+        context.load_verify_locations(cadata=b"".join(map(certificate_pem, authorities)).decode())
+    return context
+
+
+class Server:
+    """HTTPS on loopback, at both 127.0.0.1 and ::1 (where there is one), in threads of its own.
+
+    Use it in a `with` statement, or call `start` and `stop`.
+    """
+
+    def __init__(
+        self,
+        credential: Credential,
+        *,
+        client_ca: x509.Certificate | Iterable[x509.Certificate] | None = None,
+        client_auth: ClientAuth = "required",
+        app: App = hello_world,
+        port: int | None = None,
+        timeout: float = 5.0,
+        max_connections: int = 100,
+    ) -> None:
+        """Prepare a server; nothing listens yet.
+
+        `credential`, `client_ca`, `client_auth`: see `server_context`. `app` turns a `Request` into a `Reply`.
+        `port`: None takes 3000, or a free one where 3000 is taken; 0 takes a free one. `timeout`: how many seconds a
+        caller may be silent. Raises `errors.OptionRefused`.
+        """
+        self._context = server_context(credential, client_ca=client_ca, client_auth=client_auth)
+        self.client_auth = client_auth
+        self.app = app
+        self.timeout = timeout
+        self.max_connections = max_connections
+        self.port: int | None = None
+        self._wanted_port = port
+        self._visits: deque[Visit] = deque(maxlen=1000)
+        self._connections: dict[_Connection, None] = {}  # in order of arrival
+        self._changed = threading.Condition()
+        self._acceptor: threading.Thread | None = None
+        self._wake: socket.socket | None = None  # closed to stop the accepting thread
+
+    def __repr__(self) -> str:
+        state = self.url if self._acceptor else "not running"
+        return f"<Server {state}, client_auth={self.client_auth!r}, {len(self._visits)} visits>"
+
+    @property
+    def url(self) -> str:
+        """The server's address, such as https://localhost:3000. Raises `errors.NotStarted` before the first start."""
+        if self.port is None:
+            raise errors.NotStarted("the server has no address yet: call start(), or use it in a with statement")
+        return f"https://localhost:{self.port}"
+
+    @property
+    def visits(self) -> list[Visit]:
+        """Every visit so far, oldest first: the last 1,000.
+
+        A visit is remembered when it is decided, a moment after the caller knows. So this waits for handshakes under
+        way, a second at most.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: not any(c.is_new for c in self._connections), _SETTLE_SECONDS)
+            return list(self._visits)
+
+    def start(self) -> Self:
+        """Listen, and return at once. Raises `errors.PortInUse` where a port was asked for and is taken."""
+        if self._acceptor is not None:
+            return self
+        listeners = _listen(self._wanted_port)
+        self._wake, woken = socket.socketpair()
+        self.port = listeners[0].getsockname()[1]
+        self._acceptor = threading.Thread(target=self._accept, args=(listeners, woken), daemon=True)
+        self._acceptor.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop listening, end every connection and free the port. A server that is not running stays so."""
+        if self._acceptor is None or self._wake is None:
+            return
+        self._wake.close()
+        self._acceptor.join()
+        self._acceptor = None
+        with self._changed:
+            for connection in self._connections:
+                connection.hang_up()
+            self._changed.wait_for(lambda: not self._connections, _DRAIN_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    # --- the accepting thread ---
+
+    def _accept(self, listeners: list[socket.socket], woken: socket.socket) -> None:
+        with ExitStack() as stack, selectors.DefaultSelector() as selector:
+            for waited_for in (*listeners, woken):
+                stack.enter_context(waited_for)
+                selector.register(waited_for, selectors.EVENT_READ)
+            while True:
+                ready = [key.fileobj for key, _ in selector.select()]
+                if woken in ready:
+                    return
+                for listener in listeners:
+                    if listener in ready:
+                        self._welcome(listener)
+
+    def _welcome(self, listener: socket.socket) -> None:
+        self._make_room()
+        try:
+            plain, _ = listener.accept()
+        except OSError as error:  # the caller has left again; or no file descriptor is free: let some threads end
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                time.sleep(0.01)
+            return
+        connection = _Connection(self, plain)
+        with self._changed:
+            self._connections[connection] = None
+        try:
+            threading.Thread(target=connection.run, daemon=True).start()
+        except RuntimeError:  # no thread to be had
+            connection.hang_up()
+            self._forget(connection)
+
+    def _make_room(self) -> None:
+        with self._changed:
+            while len(self._connections) >= self.max_connections:
+                if idle := next((c for c in self._connections if not c.answering), None):
+                    idle.hang_up()
+                self._changed.wait(0.05)
+
+    # --- what connections call ---
+
+    def _remember(self, connection: _Connection, visit: Visit) -> None:
+        with self._changed:
+            connection.is_decided = True
+            self._visits.append(visit)
+            self._changed.notify_all()
+
+    def _forget(self, connection: _Connection) -> None:
+        with self._changed:
+            self._connections.pop(connection, None)
+            self._changed.notify_all()
+
+
+class _Connection:
+    """One caller, from the handshake to the last reply."""
+
+    def __init__(self, server: Server, plain: socket.socket) -> None:
+        self.server = server
+        self.plain = plain
+        self.began = time.monotonic()
+        self.is_decided = False
+        self.answering = False
+
+    @property
+    def is_new(self) -> bool:
+        """True while the handshake's outcome may still come within the time that `Server.visits` waits."""
+        return not self.is_decided and time.monotonic() - self.began < _SETTLE_SECONDS
+
+    def hang_up(self) -> None:
+        """Wake the thread that waits on this connection; it will find the connection ended."""
+        with suppress(OSError):
+            self.plain.shutdown(socket.SHUT_RDWR)
+
+    def run(self) -> None:
+        server = self.server
+        try:
+            self.plain.settimeout(server.timeout)
+            self.plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+            tls = server._context.wrap_socket(self.plain, server_side=True, do_handshake_on_connect=False)
+        except OSError:  # the caller vanished before the first byte
+            self.plain.close()
+            server._forget(self)
+            return
+        self.plain = tls
+        try:
+            if self._handshake(tls):
+                self._converse(tls)
+        finally:
+            _close_politely(tls)
+            server._forget(self)
+
+    def _handshake(self, tls: ssl.SSLSocket) -> bool:
+        try:
+            tls.do_handshake()
+        except OSError as error:
+            # version() is None until a handshake is done, and a suite is set early under TLS 1.3, late under 1.2.
+            is_tls13 = tls.cipher() is not None
+            refusal = refusals.from_exception(
+                error,
+                seen_by="server",
+                tls_version="TLSv1.3" if is_tls13 else "TLSv1.2",
+                sent_certificate=False,
+                in_handshake=not is_tls13,
+            )
+            agreed = refusal is not None and refusal.reason in refusals.CERTIFICATE_REASONS
+            tls_version = "TLSv1.3" if is_tls13 else "TLSv1.2" if agreed else None
+            self.server._remember(self, Visit(refusal=refusal, tls_version=tls_version))
+            return False
+        return True
+
+    def _converse(self, tls: ssl.SSLSocket) -> None:
+        der = tls.getpeercert(binary_form=True)
+        self.client = x509.load_der_x509_certificate(der) if der else None
+        self.tls_version = tls.version()
+        with suppress(OSError):
+            _Handler(tls, self)
+        if not self.is_decided:
+            self.server._remember(self, Visit(client=self.client, tls_version=self.tls_version))
+
+    def answer(self, request: Request) -> Reply:
+        """Have the app answer, and remember the visit: before the reply goes out, so that it is there when it arrives."""
+        error = None
+        try:
+            reply = self.server.app(request)
+            reply = Reply(reply) if isinstance(reply, str) else reply
+        except Exception as raised:
+            error, reply = raised, Reply("the server's app failed\n", 500)
+        visit = Visit(self.client, None, self.tls_version, request.method, request.path, reply.status, error)
+        self.server._remember(self, visit)
+        return reply
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """The standard library's HTTP, with our `app` behind it."""
+
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "mtlslab", ""
+    wbufsize = 1 << 16  # head and body leave in one TLS record
+
+    def __init__(self, tls: ssl.SSLSocket, connection: _Connection) -> None:
+        self._connection = connection
+        super().__init__(tls, ("", 0), None)  # type: ignore[arg-type]
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Print nothing: `Server.visits` is the log."""
+
+    def _answer(self) -> None:
+        body = self._body()
+        if body is None:
+            return
+        self._connection.answering = True
+        connection = self._connection
+        request = Request(self.command, self.path, self.headers, body, connection.client, connection.tls_version)
+        reply = connection.answer(request)
+        content = reply.text.encode()
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+        self._connection.answering = False
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _answer
+
+    def _body(self) -> bytes | None:
+        length = self.headers.get("Content-Length", "0")
+        if "Transfer-Encoding" in self.headers:
+            self.send_error(411)
+        elif not (length.isascii() and length.isdigit()):
+            self.send_error(400)
+        elif int(length) > MAX_BODY:
+            self.send_error(413)
+        else:
+            return self.rfile.read(int(length))
+        self.close_connection = True
+        return None
+
+
+def _listen(wanted: int | None) -> list[socket.socket]:
+    """Open a listener on each loopback address, all with the same port."""
+    if wanted is not None and not (isinstance(wanted, int) and 0 <= wanted <= 65535):
+        raise errors.OptionRefused("port", f"{wanted!r} is not a port; give a number from 0 (any free one) to 65535")
+    for port in (USUAL_PORT, 0) if wanted is None else (wanted,):
+        for _ in range(20):  # a free port of one address may be taken on the other: draw again
+            try:
+                return _listen_everywhere(port)
+            except OSError as error:
+                if error.errno == errno.EACCES:
+                    raise errors.OptionRefused("port", f"{port} needs more rights; take one from 1024 up") from None
+            if port != 0:
+                break
+    raise errors.PortInUse(wanted or 0)
+
+
+def _listen_everywhere(port: int) -> list[socket.socket]:
+    listeners: list[socket.socket] = []
+    try:
+        for family, address in LOOPBACK:
+            if family == socket.AF_INET6 and not _has_ipv6_loopback():
+                continue
+            listener = socket.create_server((address, port), family=family, backlog=512)
+            listener.setblocking(False)
+            listeners.append(listener)
+            port = listener.getsockname()[1]
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+def _has_ipv6_loopback() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _close_politely(tls: ssl.SSLSocket) -> None:
+    """End a connection so that the last word arrives: close_notify after a reply, the alert after a refusal.
+
+    A socket that is closed with unread input sends a reset, which can overtake what was written before it. So: say
+    goodbye, shut down for writing, read what still comes until the caller closes or a second has passed, then close.
+    """
+    with suppress(OSError, ValueError):
+        tls.setblocking(False)  # sends close_notify (RFC 8446 §6.1), without waiting for the caller's
+        with suppress(OSError):
+            tls.unwrap()
+    with suppress(OSError):
+        socket.socket.shutdown(tls, socket.SHUT_WR)
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        while (left := deadline - time.monotonic()) > 0:
+            tls.settimeout(left)
+            if not socket.socket.recv(tls, 1 << 16):  # the plain socket's recv: what comes is not for TLS any more
+                break
+    tls.close()
