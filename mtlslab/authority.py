@@ -84,13 +84,18 @@ class CertificateAuthority:
         return cls(_signed(builder, subject, key_identifier, private_key), private_key)
 
     def create_issuing_ca(self, name: str, *, days: int = 365, key_type: KeyType = "ec-p256") -> CertificateAuthority:
-        """Make an intermediate CA under this one, which may issue leaves only (pathLenConstraint 0, RFC 5280 §4.2.1.9)."""
+        """Make an intermediate CA under this one. It may issue leaves only: pathLenConstraint 0 (RFC 5280 §4.2.1.9)."""
         private_key = new_private_key(key_type)
         certificate = self.sign(new_csr(private_key, name), ISSUING_CA, days=days)
         return CertificateAuthority(certificate, private_key, (certificate, *self.chain))
 
     def sign(
-        self, csr: x509.CertificateSigningRequest, profile: Profile, *, days: int = 365, not_before: datetime | None = None
+        self,
+        csr: x509.CertificateSigningRequest,
+        profile: Profile,
+        *,
+        days: int = 365,
+        not_before: datetime | None = None,
     ) -> x509.Certificate:
         """Sign a request (RFC 2986) for one purpose.
 
@@ -154,7 +159,9 @@ class CertificateAuthority:
     def _check_path_length(self, profile: Profile) -> None:
         constraints = _extension(self.certificate, x509.BasicConstraints)
         if profile.ca and constraints is not None and constraints.path_length == 0:
-            raise errors.CannotIssue("this CA's pathLenConstraint is 0: it may issue leaves, but no CA (RFC 5280 §4.2.1.9)")
+            raise errors.CannotIssue(
+                "this CA's pathLenConstraint is 0: it may issue leaves, but no CA (RFC 5280 §4.2.1.9)"
+            )
 
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
@@ -190,7 +197,7 @@ def _proven_public_key(csr: x509.CertificateSigningRequest) -> CertificatePublic
 
 
 def _refuse_wishes(csr: x509.CertificateSigningRequest, profile: Profile) -> None:
-    """Refuse a CSR that asks for more than the profile gives. Other requested extensions are not copied, only left out."""
+    """Refuse a CSR that asks for more than the profile gives. What else it asks for is left out."""
     try:
         constraints = _extension(csr, x509.BasicConstraints)
         usage = _extension(csr, x509.KeyUsage)
@@ -202,14 +209,16 @@ def _refuse_wishes(csr: x509.CertificateSigningRequest, profile: Profile) -> Non
     if constraints is not None and constraints.ca:
         raise errors.CSRRefused("wants-ca", f"it asks for CA:TRUE; a {profile.name} certificate never gets it")
     if usage is not None and (usage.key_cert_sign or usage.crl_sign):
-        raise errors.CSRRefused("wants-ca", f"it asks to sign certificates or CRLs; a {profile.name} certificate never may")
+        raise errors.CSRRefused(
+            "wants-ca", f"it asks to sign certificates or CRLs; a {profile.name} certificate never may"
+        )
     if foreign := set(purposes or ()) - set(profile.extended_key_usage):
         wished = ", ".join(sorted(PURPOSES.get(oid, oid.dotted_string) for oid in foreign))
         raise errors.CSRRefused("wants-purpose", f"it asks for {wished}; the {profile.name} profile does not give it")
 
 
 def _checked_names(csr: x509.CertificateSigningRequest, profile: Profile) -> x509.SubjectAlternativeName | None:
-    """Return the CSR's subjectAltName, None if it has none and needs none, after checking every name and the subject."""
+    """Return the CSR's subjectAltName, or None, after checking every name and the subject."""
     try:
         san = _extension(csr, x509.SubjectAlternativeName)
         for attribute in csr.subject:
@@ -223,7 +232,8 @@ def _checked_names(csr: x509.CertificateSigningRequest, profile: Profile) -> x50
         raise errors.CSRRefused("bad-name", str(refused)) from None
     if profile.needs_san and san is None:
         raise errors.CSRRefused(
-            "no-san", "it has no subjectAltName, and clients look for a server's name nowhere else; give names=['localhost']"
+            "no-san",
+            "it has no subjectAltName, and clients look for a server's name nowhere else; give names=['localhost']",
         )
     if san is None and not list(csr.subject):
         raise errors.CSRRefused("bad-name", "it has neither a subject nor a subjectAltName: nobody to certify")
@@ -243,7 +253,11 @@ def _validity(days: int, not_before: datetime | None) -> tuple[datetime, datetim
 
 
 def _builder(
-    subject: x509.Name, public_key: CertificatePublicKeyTypes, profile: Profile, not_before: datetime, not_after: datetime
+    subject: x509.Name,
+    public_key: CertificatePublicKeyTypes,
+    profile: Profile,
+    not_before: datetime,
+    not_after: datetime,
 ) -> x509.CertificateBuilder:
     """Fill in all of a certificate (version 3, RFC 5280 §4.1) but its issuer and its names."""
     usages = {usage: usage in profile.key_usage for usage in _KEY_USAGES}
@@ -267,4 +281,8 @@ def _signed(
     builder: x509.CertificateBuilder, issuer: x509.Name, key_identifier: x509.SubjectKeyIdentifier, key: PrivateKey
 ) -> x509.Certificate:
     authority_key_identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_identifier)
-    return builder.issuer_name(issuer).add_extension(authority_key_identifier, critical=False).sign(key, signature_hash(key))
+    return (
+        builder.issuer_name(issuer)
+        .add_extension(authority_key_identifier, critical=False)
+        .sign(key, signature_hash(key))
+    )

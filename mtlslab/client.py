@@ -20,7 +20,7 @@ TLSVersion = Literal["1.2", "1.3"]
 TLS_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
-"""What `ssl.create_default_context` sets from Python 3.13 on, set here for every version: the same verdict everywhere."""
+"""What `ssl.create_default_context` sets from Python 3.13 on, set here on every Python: the same verdict everywhere."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,11 @@ class Answer:
         return self.status is not None and self.status < 400
 
     def __repr__(self) -> str:
-        return f"<Answer {self.refusal!r}>" if self.refusal else f"<Answer {self.status} over {self.tls_version}: {self.text!r}>"
+        return (
+            f"<Answer {self.refusal!r}>"
+            if self.refusal
+            else f"<Answer {self.status} over {self.tls_version}: {self.text!r}>"
+        )
 
 
 def client_context(
@@ -111,7 +115,9 @@ def request(
             reply.read()
             return Answer(reply.status_code, reply.text, dict(reply.headers), None, tls_version)
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise errors.OptionRefused("url", f"{url!r} is not one ({error}); it looks like https://localhost:3000") from None
+        raise errors.OptionRefused(
+            "url", f"{url!r} is not one ({error}); it looks like https://localhost:3000"
+        ) from None
     except httpx.TransportError as error:
         return Answer(refusal=_refusal(error, sent_certificate=cert is not None))
 
@@ -133,4 +139,11 @@ def _refusal(error: httpx.TransportError, *, sent_certificate: bool) -> Refusal:
     if refusal is not None:
         return refusal
     reason = "connection-lost" if "disconnected" in str(error) else "protocol-error"
-    return Refusal("server", reason, None, 52 if reason == "connection-lost" else 1, str(error), refusals.REASONS[reason].client_advice)
+    return Refusal(
+        "server",
+        reason,
+        None,
+        52 if reason == "connection-lost" else 1,
+        str(error),
+        refusals.REASONS[reason].client_advice,
+    )

@@ -184,7 +184,9 @@ class Credential:
         certificate_path, key_path = _pair(folder, name)
         for path in (certificate_path, key_path):
             if path.exists() and not overwrite:
-                raise errors.FileInTheWay(path, "the file exists", "save elsewhere, or pass overwrite=True to replace it")
+                raise errors.FileInTheWay(
+                    path, "the file exists", "save elsewhere, or pass overwrite=True to replace it"
+                )
         certificate_path.parent.mkdir(parents=True, exist_ok=True)
         certificates = (self.certificate, *self.chain)
         _replace_pair(
@@ -255,7 +257,9 @@ def read_private_key(path: str | os.PathLike[str], *, password: str | None = Non
             key = serialization.load_pem_private_key(data, secret)
         except TypeError:  # cryptography's word for a password missing, or one too many
             if secret is None:
-                raise _Refused("the private key is encrypted", "give its password, or remove it: openssl pkey") from None
+                raise _Refused(
+                    "the private key is encrypted", "give its password, or remove it: openssl pkey"
+                ) from None
             key = serialization.load_pem_private_key(data, None)
         if not isinstance(key, PrivateKey):
             raise _Refused("this kind of key does not sign TLS handshakes", "use an EC, RSA or Ed25519 key")
@@ -276,10 +280,14 @@ def _parse(path: str | os.PathLike[str], wanted: str, parse: Callable[[bytes], _
     try:
         data = file.read_bytes()
     except FileNotFoundError:
-        raise errors.FileMissing(file, f"there is no such {wanted} file", "check the path, or make the file first") from None
+        raise errors.FileMissing(
+            file, f"there is no such {wanted} file", "check the path, or make the file first"
+        ) from None
     except OSError as error:
         problem = f"the {wanted} file cannot be read ({error.strerror})"
-        raise errors.FileUnreadable(file, problem, "check that it is a file and that its mode lets you read it") from None
+        raise errors.FileUnreadable(
+            file, problem, "check that it is a file and that its mode lets you read it"
+        ) from None
     try:
         return parse(data)
     except _Refused as refused:
@@ -295,14 +303,22 @@ def _explain(data: bytes, wanted: str) -> tuple[str, str]:
     label = wanted.upper()
     explanations = (
         (not data.strip(), "the file is empty", "make it again, or copy it again"),
-        (data[:1] == b"\x30", "it holds DER, not PEM", f"convert it: openssl {openssl} -inform DER -in FILE -out NEWFILE"),
+        (
+            data[:1] == b"\x30",
+            "it holds DER, not PEM",
+            f"convert it: openssl {openssl} -inform DER -in FILE -out NEWFILE",
+        ),
         (b"-----BEGIN" not in data, "it holds no PEM block", f"a PEM {wanted} has a line -----BEGIN {label}-----"),
         (
             wanted == "certificate" and b"PRIVATE KEY-----" in data and b"BEGIN CERTIFICATE-" not in data,
             "it holds a private key where a certificate is meant",
             "swap the two files",
         ),
-        (b"BEGIN CERTIFICATE REQUEST" in data, f"it holds a CSR where a {wanted} is meant", "have a CA sign the CSR first"),
+        (
+            b"BEGIN CERTIFICATE REQUEST" in data,
+            f"it holds a CSR where a {wanted} is meant",
+            "have a CA sign the CSR first",
+        ),
         (
             wanted == "private key" and b"BEGIN CERTIFICATE-" in data and b"PRIVATE KEY-----" not in data,
             "it holds a certificate where a private key is meant",
@@ -330,7 +346,7 @@ def _pending(path: Path) -> Path:
 def _write_private(path: Path, data: bytes) -> None:
     path.unlink(missing_ok=True)
     # Created with mode 0600: there is no moment at which others can read it.
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -347,9 +363,9 @@ def _replace_pair(key_path: Path, key: bytes, certificate_path: Path, certificat
         _write_private(_pending(key_path), key)
         _write_private(_pending(certificate_path), certificate)
         _pending(certificate_path).chmod(0o644)
-        os.replace(_pending(key_path), key_path)
+        _pending(key_path).replace(key_path)
         try:
-            os.replace(_pending(certificate_path), certificate_path)
+            _pending(certificate_path).replace(certificate_path)
         except BaseException:
             if old_key is None:
                 key_path.unlink()
@@ -365,5 +381,6 @@ def _replace_pair(key_path: Path, key: bytes, certificate_path: Path, certificat
 def _finish_cut_short_save(key_path: Path, certificate_path: Path) -> None:
     pending = _pending(certificate_path)
     with suppress(errors.MtlslabError):
-        if pending.exists() and read_credential(pending, key_path):
-            os.replace(pending, certificate_path)
+        if pending.exists():
+            read_credential(pending, key_path)  # raises unless the two belong together
+            pending.replace(certificate_path)

@@ -84,9 +84,7 @@ class PortInUse(MtlslabError, OSError):
 
     def __init__(self, port: int) -> None:
         self.port = port
-        super().__init__(
-            f"port {port} is in use; stop the program that holds it, or leave out port= to get a free one"
-        )
+        super().__init__(f"port {port} is in use; stop the program that holds it, or leave out port= to get a free one")
 
 
 class OptionRefused(MtlslabError, ValueError):

@@ -34,7 +34,8 @@ class Refusal:
     advice: str
 
     def __repr__(self) -> str:
-        return f"<Refusal by the {self.by}: {self.reason}, alert {self.alert or 'none'}, curl exit code {self.curl_exit_code}>"
+        alert = self.alert or "none"
+        return f"<Refusal by the {self.by}: {self.reason}, alert {alert}, curl exit code {self.curl_exit_code}>"
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Reason:
     """One row of the vocabulary.
 
     Fields: `meaning`; `alert`, which a refuser that found this sends; `verify_codes`, OpenSSL's X509_V_ERR numbers for
-    it; `library_reasons`, OpenSSL's other names for it; `client_advice`, the cure when the client refuses the server, and
-    `server_advice`, the cure when the server refuses the client.
+    it; `library_reasons`, OpenSSL's other names for it; `client_advice`, the cure when the client refuses the server,
+    and `server_advice`, the cure when the server refuses the client.
     """
 
     meaning: str
@@ -55,7 +56,12 @@ class Reason:
 
 
 def _of_certificate(
-    meaning: str, alert: str, server_cure: str, client_cure: str, codes: tuple[int, ...], library_reasons: tuple[str, ...] = ()
+    meaning: str,
+    alert: str,
+    server_cure: str,
+    client_cure: str,
+    codes: tuple[int, ...],
+    library_reasons: tuple[str, ...] = (),
 ) -> Reason:
     return Reason(
         meaning,
@@ -148,7 +154,7 @@ REASONS: dict[str, Reason] = {
     "handshake-failure": _of_connection(
         "the two ends could not agree on how to speak; under TLS 1.2 also: a client certificate was missing",
         "handshake_failure",
-        "compare both ends' cipher suites, groups and signature algorithms; under TLS 1.2 also send a client certificate",
+        "compare both ends' cipher suites, groups and signature algorithms; under TLS 1.2 also send a certificate",
         "NO_SHARED_CIPHER",
         "NO_SUITABLE_SIGNATURE_ALGORITHM",
         "NO_SUITABLE_GROUPS",
@@ -176,14 +182,18 @@ REASONS: dict[str, Reason] = {
     "protocol-error": _of_connection(
         "one end broke a rule of TLS or of HTTP", None, "check that nothing between the two ends changes what they send"
     ),
-    "connection-refused": _of_connection("nothing listens at that address", None, "start the server, or check host and port"),
+    "connection-refused": _of_connection(
+        "nothing listens at that address", None, "start the server, or check host and port"
+    ),
     "connection-lost": _of_connection(
         "the connection ended in mid-sentence, without an alert",
         None,
         "read the other end's log; look for a proxy or firewall in between",
         "UNEXPECTED_EOF_WHILE_READING",
     ),
-    "host-not-found": _of_connection("the host's name has no address", None, "check the spelling of the host, or its DNS entry"),
+    "host-not-found": _of_connection(
+        "the host's name has no address", None, "check the spelling of the host, or its DNS entry"
+    ),
     "timed-out": _of_connection(
         "the other end did not answer in time", None, "check that it is running and that no firewall drops its packets"
     ),
@@ -229,7 +239,13 @@ def from_exception(
     cause, reason, alert, by_the_other = found
     other: End = "server" if seen_by == "client" else "client"
     by = other if by_the_other else seen_by
-    if reason == "handshake-failure" and by == "server" and by_the_other and not sent_certificate and tls_version != "TLSv1.3":
+    if (
+        reason == "handshake-failure"
+        and by == "server"
+        and by_the_other
+        and not sent_certificate
+        and tls_version != "TLSv1.3"
+    ):
         reason = "no-client-certificate"  # TLS 1.2 has no alert of its own for it (RFC 5246 §7.4.6)
     if reason == "no-client-certificate" and tls_version != "TLSv1.3":
         alert = "handshake_failure"
@@ -273,7 +289,7 @@ _REASON_OF_EXCEPTION: tuple[tuple[type[BaseException], str, bool], ...] = (
 
 
 def _curl_exit_code(by: End, reason: str, in_handshake: bool) -> int:
-    """60: curl refuses the server's certificate; 35: a failed handshake; 56: a failed read; the rest in `_CURL_BY_REASON`."""
+    """60: curl refuses the server's certificate; 35: a failed handshake; 56: a failed read; else `_CURL_BY_REASON`."""
     if reason in _CURL_BY_REASON:
         return _CURL_BY_REASON[reason]
     if by == "client" and reason in CERTIFICATE_REASONS:

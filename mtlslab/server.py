@@ -16,11 +16,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler
-from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -46,6 +46,10 @@ MAX_BODY = 1 << 20
 
 _DRAIN_SECONDS = 1.0
 _SETTLE_SECONDS = 1.0
+
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+"""Linux only. A caller whose stack holds back small packets (Nagle) until the last one is acknowledged, and a kernel
+that holds back acknowledgements, wait for each other: 40 ms between handshake and request."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Reply:
 App = Callable[[Request], Reply | str]
 
 
-def hello_world(request: Request) -> str:
+def hello_world(_: Request) -> str:
     """Answer as the article's server does."""
     return "Hello World\n"
 
@@ -118,9 +122,13 @@ def server_context(
     nobody is asked. A certificate that is shown must verify in any case. Raises `errors.OptionRefused`.
     """
     if client_auth not in _VERIFY_MODES:
-        raise errors.OptionRefused("client_auth", f"{client_auth!r} is not one of {', '.join(map(repr, _VERIFY_MODES))}")
+        raise errors.OptionRefused(
+            "client_auth", f"{client_auth!r} is not one of {', '.join(map(repr, _VERIFY_MODES))}"
+        )
     if client_ca is None and client_auth != "none":
-        raise errors.OptionRefused("client_ca", f"client_auth={client_auth!r} needs the CA that client certificates come from")
+        raise errors.OptionRefused(
+            "client_ca", f"client_auth={client_auth!r} needs the CA that client certificates come from"
+        )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = _VERIFY_MODES[client_auth]
@@ -220,13 +228,18 @@ class Server:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     # --- the accepting thread ---
 
     def _accept(self, listeners: list[socket.socket], woken: socket.socket) -> None:
+        # The pool hands a thread from one connection to the next: a new thread costs OpenSSL a new random generator.
+        workers = ThreadPoolExecutor(self.max_connections, thread_name_prefix="mtlslab-server")
         with ExitStack() as stack, selectors.DefaultSelector() as selector:
+            stack.callback(workers.shutdown, wait=False)
             for waited_for in (*listeners, woken):
                 stack.enter_context(waited_for)
                 selector.register(waited_for, selectors.EVENT_READ)
@@ -236,9 +249,9 @@ class Server:
                     return
                 for listener in listeners:
                     if listener in ready:
-                        self._welcome(listener)
+                        self._welcome(listener, workers)
 
-    def _welcome(self, listener: socket.socket) -> None:
+    def _welcome(self, listener: socket.socket, workers: ThreadPoolExecutor) -> None:
         self._make_room()
         try:
             plain, _ = listener.accept()
@@ -249,11 +262,7 @@ class Server:
         connection = _Connection(self, plain)
         with self._changed:
             self._connections[connection] = None
-        try:
-            threading.Thread(target=connection.run, daemon=True).start()
-        except RuntimeError:  # no thread to be had
-            connection.hang_up()
-            self._forget(connection)
+        workers.submit(connection.run)
 
     def _make_room(self) -> None:
         with self._changed:
@@ -317,6 +326,8 @@ class _Connection:
     def _handshake(self, tls: ssl.SSLSocket) -> bool:
         try:
             tls.do_handshake()
+            if _QUICKACK is not None:
+                tls.setsockopt(socket.IPPROTO_TCP, _QUICKACK, True)
         except OSError as error:
             # version() is None until a handshake is done, and a suite is set early under TLS 1.3, late under 1.2.
             is_tls13 = tls.cipher() is not None
@@ -343,7 +354,7 @@ class _Connection:
             self.server._remember(self, Visit(client=self.client, tls_version=self.tls_version))
 
     def answer(self, request: Request) -> Reply:
-        """Have the app answer, and remember the visit: before the reply goes out, so that it is there when it arrives."""
+        """Have the app answer, and remember the visit before the reply goes out, so that it is there in time."""
         error = None
         try:
             reply = self.server.app(request)
@@ -366,7 +377,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._connection = connection
         super().__init__(tls, ("", 0), None)  # type: ignore[arg-type]
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Print nothing: `Server.visits` is the log."""
 
     def _answer(self) -> None:
@@ -387,7 +398,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
         self._connection.answering = False
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _answer
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _answer  # noqa: N815 (http.server's names)
 
     def _body(self) -> bytes | None:
         length = self.headers.get("Content-Length", "0")

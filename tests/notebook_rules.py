@@ -24,9 +24,7 @@ SECTIONS = ["You will", "You need", "Your turn", "In practice", "You can now"]
 LONGEST_CELL = 20
 MEDIAN_CELL = 12
 MOST_VARYING = 2
-ABSOLUTE_PATH = (
-    r"(?<![\w./~:-])/(?:home|root|tmp|usr|etc|var|opt|private|Users|work|srv|mnt)/\w|\b[A-Z]:\\(?!n)"
-)
+ABSOLUTE_PATH = r"(?<![\w./~:-])/(?:home|root|tmp|usr|etc|var|opt|private|Users|work|srv|mnt)/\w|\b[A-Z]:\\(?!n)"
 
 
 @dataclass(frozen=True)
@@ -174,9 +172,7 @@ def has_canonical_form(notebook: Notebook) -> Iterator[str]:
 def counts_run_from_one(notebook: Notebook) -> Iterator[str]:
     """Its code cells were run once, from the top, none left out: nbval compares no cell that was not run."""
     for number, cell in enumerate(notebook.code, 1):
-        counts = {cell.count} | {
-            output.execution_count for output in cell.outputs if "execution_count" in output
-        }
+        counts = {cell.count} | {output.execution_count for output in cell.outputs if "execution_count" in output}
         if counts != {number}:
             yield f"{cell} has the count {cell.count}, not {number}"
 
@@ -443,11 +439,7 @@ def _is_about_servers(cell: Cell) -> bool:
     set CERT_NONE on anything called a client.
     """
     if not cell.is_code:
-        return all(
-            re.search("server", line, re.IGNORECASE)
-            for line in cell.source.splitlines()
-            if "CERT_NONE" in line
-        )
+        return all(re.search("server", line, re.IGNORECASE) for line in cell.source.splitlines() if "CERT_NONE" in line)
     makes_client = re.search(
         r"PROTOCOL_TLS_CLIENT|PROTOCOL_TLS\b|create_default_context\((?![^)]*CLIENT_AUTH)", cell.source
     )
@@ -485,9 +477,7 @@ def what_varies_is_asserted(notebook: Notebook) -> Iterator[str]:
     if len(varying) > MOST_VARYING:
         yield f"{len(varying)} cells are tagged {notebook_form.VARIES}, more than {MOST_VARYING}"
     for place in varying:
-        if not any(
-            re.search(r"^\s*assert\b", cell.source, re.MULTILINE) for cell in notebook.code[place : place + 2]
-        ):
+        if not any(re.search(r"^\s*assert\b", cell.source, re.MULTILINE) for cell in notebook.code[place : place + 2]):
             yield f"neither {notebook.code[place]} nor the next code cell asserts anything"
 
 
@@ -502,12 +492,7 @@ def exercises_have_solutions(notebook: Notebook) -> Iterator[str]:
         yield f"{len(exercises)} exercises"
     for place in exercises:
         cell, following = notebook.cells[place], notebook.cells[place + 1 : place + 2]
-        before = [
-            heading.text
-            for other in notebook.cells[:place]
-            for heading in other.headings
-            if heading.level == 2
-        ]
+        before = [heading.text for other in notebook.cells[:place] for heading in other.headings if heading.level == 2]
         if before[-1:] != ["Your turn"]:
             yield f"{cell} is not under 'Your turn'"
         if not _is_unanswered(cell):

@@ -39,7 +39,7 @@ def test_python_is_3_13(dockerfile: str) -> None:
 
 def test_the_tools_of_the_article_are_installed(dockerfile: str) -> None:
     """The learner's terminal has the article's curl, openssl and node."""
-    installed = re.search(r"^apt-get install --yes --no-install-recommends (.+) && ", dockerfile, re.M)
+    installed = re.search(r"^apt-get install --yes --no-install-recommends (.+) && ", dockerfile, re.MULTILINE)
     assert installed
     assert set(installed[1].split()) == {"curl", "nodejs", "openssl"}
 

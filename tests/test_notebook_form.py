@@ -34,9 +34,7 @@ def stream(text: str, name: str = "stdout") -> NotebookNode:
 
 def test_what_an_editor_adds_is_dropped() -> None:
     """Saving in JupyterLab, or running with another tool, leaves nothing in the file but the outputs."""
-    plain = notebook_form.canonical(
-        notebook(v4.new_markdown_cell("# A", id="title"), code("1", stream("1\n")))
-    )
+    plain = notebook_form.canonical(notebook(v4.new_markdown_cell("# A", id="title"), code("1", stream("1\n"))))
     edited = copy.deepcopy(plain)
     edited.metadata["language_info"]["version"] = "3.13.0"
     edited.metadata["widgets"] = {}
@@ -114,14 +112,10 @@ def test_writing_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_failed_run_names_its_cell_and_writes_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_failed_run_names_its_cell_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A cell that raises unplanned stops the run of its notebook, is named, and leaves the file alone."""
     path = tmp_path / "00-fails.ipynb"
-    notebook_form.write(
-        path, notebook(v4.new_code_cell("1", id="fine"), v4.new_code_cell("1 / 0", id="broken"))
-    )
+    notebook_form.write(path, notebook(v4.new_code_cell("1", id="fine"), v4.new_code_cell("1 / 0", id="broken")))
     old = path.read_bytes()
     assert not rerun.handle(path, check=False, tidy=False)
     assert "cell 'broken' raised ZeroDivisionError: division by zero" in capsys.readouterr().err

@@ -51,12 +51,8 @@ def good(place: int) -> NotebookNode:
     cells = [
         markdown("title", f"# A title\n\nNotebook {place + 1} of 3 · 10 minutes · {' · '.join(links)}"),
         markdown("outcomes", f"## You will\n\n{OUTCOMES}\n\n## You need\n\nNothing.\n\n{DIAGRAM}"),
-        code(
-            "set-up", f"from pathlib import Path\n\nlab = Path('lab-0{place}')\nlab.name", f"'lab-0{place}'"
-        ),
-        markdown(
-            "first-round", "## A claim\n\nSee [above](#You-need) and [RFC](https://www.rfc-editor.org)."
-        ),
+        code("set-up", f"from pathlib import Path\n\nlab = Path('lab-0{place}')\nlab.name", f"'lab-0{place}'"),
+        markdown("first-round", "## A claim\n\nSee [above](#You-need) and [RFC](https://www.rfc-editor.org)."),
         code("refusal", "{}['nothing']", None, notebook_form.RAISES),
         code("varying", "print(id(lab))", None, notebook_form.VARIES),
         code("asserted", "assert id(lab)\nlab.is_absolute()", "False"),
@@ -310,9 +306,7 @@ def test_a_good_notebook_passes(rule: Rule, tmp_path: Path) -> None:
         for number, spoil in enumerate(spoilings, 1)
     ],
 )
-def test_a_rule_catches_what_breaks_it(
-    rule: Rule, spoil: Callable[[NotebookNode], None], tmp_path: Path
-) -> None:
+def test_a_rule_catches_what_breaks_it(rule: Rule, spoil: Callable[[NotebookNode], None], tmp_path: Path) -> None:
     """Each rule finds fault with each notebook that breaks it, and says so in words."""
     problems = list(rule(series(tmp_path, spoil)))
     assert problems
@@ -327,9 +321,7 @@ def test_every_rule_has_been_seen_to_fail() -> None:
 
 def test_what_a_server_may_do_is_allowed(tmp_path: Path) -> None:
     """A server may ask for no certificate, and the rule against CERT_NONE lets it."""
-    fine = (
-        "server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\nserver_context.verify_mode = ssl.CERT_NONE"
-    )
+    fine = "server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\nserver_context.verify_mode = ssl.CERT_NONE"
     assert not list(rules.verification_stays_on(series(tmp_path, says("set-up", fine))))
 
 
