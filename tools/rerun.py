@@ -20,6 +20,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+import kernels
 import notebook_form
 
 TIMEOUT = 60  # seconds for one cell, as in the tests
@@ -39,9 +40,10 @@ def run(notebook: NotebookNode, folder: Path) -> None:
         notebook,
         timeout=TIMEOUT,
         kernel_name="python3",
+        kernel_manager_class=kernels.PrivateAsyncKernelManager,
         record_timing=False,
         allow_errors=True,
-        extra_arguments=["--log-level=ERROR"],
+        shutdown_kernel="immediate",
         resources={"metadata": {"path": str(folder)}},
     )
     with client.setup_kernel():

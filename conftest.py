@@ -1,0 +1,5 @@
+"""For pytest: how the notebooks' kernels are started."""
+
+import kernels
+
+kernels.use_in_nbval()

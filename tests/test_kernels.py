@@ -1,0 +1,28 @@
+"""The notebooks' kernels cannot lose their ports to another process."""
+
+import os
+from pathlib import Path
+
+import nbval.kernel
+import pytest
+
+import kernels
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kernels listen on TCP ports here")
+@pytest.mark.parametrize("kind", [kernels.PrivateKernelManager, kernels.PrivateAsyncKernelManager])
+def test_a_kernel_listens_in_a_folder_of_its_own(
+    kind: type[kernels.PrivateKernelManager | kernels.PrivateAsyncKernelManager],
+) -> None:
+    """A kernel's sockets are files that only its owner reaches, in a folder that goes when the kernel goes."""
+    manager = kind(kernel_name="python3")
+    folder = Path(manager.ip).parent
+    assert manager.transport == "ipc"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    del manager
+    assert not folder.exists()
+
+
+def test_nbval_starts_such_kernels() -> None:
+    """A bare `pytest --nbval` starts its kernels this way."""
+    assert nbval.kernel.KernelManager is kernels.PrivateKernelManager
