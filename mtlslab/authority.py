@@ -28,7 +28,7 @@ from mtlslab.credentials import (
     signature_hash,
     weakness,
 )
-from mtlslab.profiles import ISSUING_CA, PURPOSES, ROOT, Profile
+from mtlslab.profiles import CLIENT, ISSUING_CA, PURPOSES, ROOT, Profile
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far before now a certificate begins, so that a peer whose clock is behind accepts it."""
@@ -130,9 +130,11 @@ class CertificateAuthority:
     ) -> Credential:
         """Make a key, a CSR for it, and sign that: a whole credential in one step.
 
-        `name` becomes the common name, `names` the subjectAltName. Raises what `new_csr` and `sign` raise.
+        `name` becomes the common name, `names` the subjectAltName. Without `names` a client's is its `name` where that
+        is a host name: some verifiers (cryptography's) want one of everybody. Raises what `new_csr` and `sign` raise.
         """
         private_key = new_private_key(key_type)
+        names = list(names) or ([name] if profile is CLIENT and _is_host(name) else [])
         certificate = self.sign(new_csr(private_key, name, names), profile, days=days, not_before=not_before)
         return Credential(certificate, private_key, self.chain)
 
@@ -172,6 +174,13 @@ def _extension(of: x509.Certificate | x509.CertificateSigningRequest, kind: type
         return of.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
+
+
+def _is_host(name: str) -> bool:
+    try:
+        return bool(check_host(name))
+    except errors.NameRefused:
+        return False
 
 
 def _may_sign(certificate: x509.Certificate) -> bool:
