@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q -e . && "
 COMMANDS = [
-    INSTALL + ".venv/bin/jupyter lab notebooks/00-start-here.ipynb",
+    INSTALL + ".venv/bin/jupyter lab --allow-root notebooks/00-start-here.ipynb",
     INSTALL + ".venv/bin/pytest --nbval",
 ]
 
