@@ -251,7 +251,7 @@ def from_exception(
         alert = "handshake_failure"
     row = REASONS[reason]
     advice = row.client_advice if by == "client" else row.server_advice
-    return Refusal(by, reason, alert, _curl_exit_code(by, reason, in_handshake), str(cause), advice)
+    return Refusal(by, reason, alert, _curl_exit_code(by, reason, alert, in_handshake), str(cause), advice)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -288,10 +288,16 @@ _REASON_OF_EXCEPTION: tuple[tuple[type[BaseException], str, bool], ...] = (
 )
 
 
-def _curl_exit_code(by: End, reason: str, in_handshake: bool) -> int:
-    """60: curl refuses the server's certificate; 35: a failed handshake; 56: a failed read; else `_CURL_BY_REASON`."""
+def _curl_exit_code(by: End, reason: str, alert: str | None, in_handshake: bool) -> int:
+    """60: curl refuses the server's certificate; 35: a failed handshake; 56: a failed read; else `_CURL_BY_REASON`.
+
+    One exception is curl's own (built on OpenSSL, in lib/vtls/openssl.c): the alert certificate_expired in the
+    handshake, though it is about curl's certificate, counts as 60 too.
+    """
     if reason in _CURL_BY_REASON:
         return _CURL_BY_REASON[reason]
     if by == "client" and reason in CERTIFICATE_REASONS:
+        return 60
+    if alert == "certificate_expired" and in_handshake:
         return 60
     return 35 if in_handshake else 56
