@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from email.message import Message
+from functools import partial
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Literal, Self
@@ -133,7 +134,8 @@ def server_context(
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = _VERIFY_MODES[client_auth]
     context.verify_flags |= VERIFY_FLAGS
-    # No tickets: a resumed session skips the certificates, and here each connection is to be judged anew.
+    # No tickets: a resumed session skips the certificates, and here each connection is to be judged anew. TLS 1.2 also
+    # resumes by session id (RFC 5246 §7.3), which the ssl module cannot turn off: see Server._forget_sessions.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     with tempfile.TemporaryDirectory() as folder:  # the ssl module reads keys from files only; this one is ours alone
@@ -167,7 +169,9 @@ class Server:
         `port`: None takes 3000, or a free one where 3000 is taken; 0 takes a free one. `timeout`: how many seconds a
         caller may be silent. Raises `errors.OptionRefused`.
         """
-        self._context = server_context(credential, client_ca=client_ca, client_auth=client_auth)
+        authorities = client_ca if client_ca is None or isinstance(client_ca, x509.Certificate) else tuple(client_ca)
+        self._new_context = partial(server_context, credential, client_ca=authorities, client_auth=client_auth)
+        self._context = self._new_context()
         self.client_auth = client_auth
         self.app = app
         self.timeout = timeout
@@ -273,6 +277,14 @@ class Server:
 
     # --- what connections call ---
 
+    def _forget_sessions(self) -> None:
+        """Leave the sessions that OpenSSL keeps for TLS 1.2 behind, with the context that keeps them.
+
+        Only a connection that was there before can still resume one of them.
+        """
+        if self._context.session_stats()["number"]:
+            self._context = self._new_context()
+
     def _remember(self, connection: _Connection, visit: Visit) -> None:
         with self._changed:
             connection.is_decided = True
@@ -326,6 +338,7 @@ class _Connection:
     def _handshake(self, tls: ssl.SSLSocket) -> bool:
         try:
             tls.do_handshake()
+            self.server._forget_sessions()
             if _QUICKACK is not None:
                 tls.setsockopt(socket.IPPROTO_TCP, _QUICKACK, True)
         except OSError as error:
