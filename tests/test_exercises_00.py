@@ -19,17 +19,17 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
     ca.save(lab)
     ca.issue("client", CLIENT).save(lab, "client")
     late = ca.issue("localhost", SERVER, names=["another-host"])
-    both = {"cert": lab / "client.crt", "key": lab / "client.key"}
+    cert, key = lab / "client.crt", lab / "client.key"
     with Server(ca.issue("localhost", SERVER, names=["localhost"]), client_ca=ca.certificate, port=0) as server:
         made = {
-            "every credential": request(server.url, cacert=lab / "ca.crt", **both),
+            "every credential": request(server.url, cacert=lab / "ca.crt", cert=cert, key=key),
             "no client certificate": request(server.url, cacert=lab / "ca.crt"),
-            "no ca": request(server.url, **both),
+            "no ca": request(server.url, cert=cert, key=key),
         }
         url = server.url
-    made["nobody there"] = request(url, **both)
+    made["nobody there"] = request(url, cert=cert, key=key)
     with Server(late, client_ca=ca.certificate, port=0) as server:
-        made["wrong host"] = request(server.url, cacert=lab / "ca.crt", **both)
+        made["wrong host"] = request(server.url, cacert=lab / "ca.crt", cert=cert, key=key)
     return made
 
 
@@ -88,8 +88,9 @@ def test_a_bag_with_too_little_or_too_much_is_turned_down(files: Any, hint: str)
 @pytest.mark.parametrize("wrap", [set, list, tuple, frozenset])
 def test_any_collection_of_names_or_paths_will_do(wrap: Any) -> None:
     """What is asked is which files, not which Python type."""
-    assert exercises.files_for_the_client(wrap(["ca.crt", "client.crt", "client.key"])).correct
-    assert exercises.files_for_the_client(wrap([Path("lab-00") / n for n in ("ca.crt", "client.crt", "client.key")]))
+    names = ["ca.crt", "client.crt", "client.key"]
+    assert exercises.files_for_the_client(wrap(names)).correct
+    assert exercises.files_for_the_client(wrap([Path("lab-00") / name for name in names])).correct
 
 
 @pytest.mark.parametrize("check", [exercises.refused_by_the_client, exercises.files_for_the_client])
