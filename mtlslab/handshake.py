@@ -1,0 +1,417 @@
+"""A TLS handshake recorded, decrypted and named, message by message.
+
+`record` lets two real OpenSSL ends shake hands in memory and returns a `Transcript`; `record_from` does it
+with a server on the network; `Transcript.from_bytes` reads what something else has recorded. The bytes are
+those that crossed, the secrets come from the key log that `ssl` writes on request, and the opening is done
+here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from mtlslab import errors, sequence
+from mtlslab.capture import pcap
+from mtlslab.client import TLS_VERSIONS, VERIFY_FLAGS, TLSVersion
+from mtlslab.credentials import Credential, certificate_pem, private_key_pem
+from mtlslab.decoding import Flight, Message, Record, decode
+from mtlslab.server import ClientAuth
+
+__all__ = ["Flight", "Message", "Record", "Transcript", "record", "record_from"]
+
+_VERIFY_MODES = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """What a second handshake between the same two ends needs."""
+
+    client: ssl.SSLContext
+    server: ssl.SSLContext
+    server_name: str
+    session: ssl.SSLSession | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class Transcript:
+    """A handshake from its first byte to its last: what crossed, and what it says.
+
+    `flights` are the bytes as they crossed, `records` the TLS records in them, `messages` what those hold, in
+    order. `keylog` is the text (SSLKEYLOGFILE format) that opens them. `client_error` and `server_error` are
+    what the two ends' `ssl` raised, None for an end that was content.
+    """
+
+    flights: tuple[Flight, ...]
+    keylog: str
+    records: tuple[Record, ...]
+    messages: tuple[Message, ...]
+    tls_version: str | None
+    cipher_suite: str | None
+    client_error: OSError | None = None
+    server_error: OSError | None = None
+    _ends: _Ends | None = None
+
+    @classmethod
+    def from_bytes(cls, flights: Iterable[tuple[str, bytes]], keylog: str = "") -> Transcript:
+        """Read recorded bytes.
+
+        `flights` are (sender, bytes) in the order in which they crossed, sender being "client" or "server";
+        `keylog` is the text of an SSLKEYLOGFILE. Without the right secrets, what is encrypted is listed and
+        not opened: that is what an eavesdropper sees. Raises `errors.TranscriptError`.
+        """
+        kept = tuple(Flight(sender, bytes(data)) for sender, data in flights)
+        found = decode(kept, keylog)
+        suite = found.suite.name if found.suite else None
+        return cls(kept, keylog, tuple(found.records), tuple(found.messages), found.version, suite)
+
+    def message(self, name: str, sender: str | None = None) -> Message:
+        """Return the first message of that name (and sender). Raises `LookupError` when there is none."""
+        for message in self.messages:
+            if message.name == name and sender in (None, message.sender):
+                return message
+        by = f" from the {sender}" if sender else ""
+        names = ", ".join(dict.fromkeys(message.name for message in self.messages))
+        raise LookupError(f"this handshake has no {name}{by}; it has {names}")
+
+    @property
+    def refused_by(self) -> str | None:
+        """Who ended the handshake with an alert: "client", "server", or None when nobody did."""
+        return next((message.sender for message in self._refusals()), None)
+
+    @property
+    def alert(self) -> str | None:
+        """The alert that ended the handshake, such as "certificate_required", or None."""
+        return next((message.fields["description"] for message in self._refusals()), None)
+
+    @property
+    def resumed(self) -> bool:
+        """Whether both sides went on from an earlier handshake's secret, and no certificate was sent."""
+        names = {(message.sender, message.name) for message in self.messages}
+        return ("server", "Finished") in names and ("server", "Certificate") not in names
+
+    def _refusals(self) -> Iterator[Message]:
+        # RFC 8446 §6: every alert but these two is an error, and closes the connection.
+        closing = ("close_notify", "user_canceled")
+        alerts = (message for message in self.messages if message.name == "Alert" and message.opened)
+        return (alert for alert in alerts if alert.fields["description"] not in closing)
+
+    def resume(self, crl: x509.CertificateRevocationList | None = None) -> Transcript:
+        """Shake hands again between the same two ends, with the ticket of this handshake.
+
+        Returns the transcript of that. With `crl`, the server has been told of revoked certificates in the
+        meantime. Raises `ValueError` when this handshake left no ticket or was not made by `record`.
+        """
+        if self._ends is None or self._ends.session is None:
+            raise ValueError("this handshake left nothing to resume: record() one that completes first")
+        if crl is not None:
+            _load_crl(self._ends.server, crl)
+        return _shake_hands(self._ends)
+
+    def wireshark(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> tuple[Path, Path]:
+        """Write `handshake.pcap` and `handshake.keylog` for Wireshark or tshark, and return both paths.
+
+            tshark -r handshake.pcap -o tls.keylog_file:handshake.keylog
+
+        The key log opens this recording, so its mode is 0600. The capture's addresses and times are made up.
+        Raises `errors.FileInTheWay` (a FileExistsError) unless `overwrite` is set, `ModuleNotFoundError`
+        without the `dpkt` library.
+        """
+        folder = Path(folder)
+        capture, keylog = folder / "handshake.pcap", folder / "handshake.keylog"
+        for path in (capture, keylog):
+            if path.exists() and not overwrite:
+                cure = "save elsewhere, or pass overwrite=True to replace it"
+                raise errors.FileInTheWay(path, "the file exists", cure)
+        packets = pcap(self.flights)
+        folder.mkdir(parents=True, exist_ok=True)
+        capture.write_bytes(packets)
+        keylog.unlink(missing_ok=True)
+        with open(os.open(keylog, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(self.keylog.encode())
+        return capture, keylog
+
+    def __repr__(self) -> str:
+        return sequence.text(self)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"text/vnd.mermaid": sequence.diagram(self), "text/plain": sequence.text(self)}
+
+
+# --- recording ------------------------------------------------------------------------------------
+
+
+def record(
+    server_credential: Credential,
+    client_ca: x509.Certificate | None = None,
+    client_credential: Credential | None = None,
+    tls: TLSVersion = "1.3",
+    *,
+    server_ca: x509.Certificate | None = None,
+    server_name: str = "localhost",
+    client_auth: ClientAuth | None = None,
+    server_group: str | None = None,
+    alpn: Iterable[str] = (),
+    crl: x509.CertificateRevocationList | None = None,
+) -> Transcript:
+    """Let a client and a server shake hands in memory, and return what crossed between them.
+
+    Both are real OpenSSL ends, as strict as everything in this package. A refusal is recorded too, up to and
+    including its alert.
+
+    `client_ca` is whom the server trusts to vouch for clients; with it the server asks for a certificate and
+    insists (`client_auth` "required"; or "optional", "none"). `client_credential` is what the client answers
+    with. `server_ca` is whom the client trusts; by default it trusts this server's own certificate.
+    `server_name` is whom the client means to reach. `server_group`, such as "secp384r1", is the only group in
+    which the server agrees on keys: one that the client sent no share for makes it ask again
+    (HelloRetryRequest). `alpn` are protocols that both offer; `crl` tells the server of revoked client
+    certificates.
+
+    A `client_credential` whose key is not its certificate's is a thief's: see `_stolen_key_pem`.
+
+    Raises `errors.OptionRefused`, `errors.KeyMismatch`.
+    """
+    server = _server_context(server_credential, client_ca, client_auth)
+    client = _client_context(server_ca or server_credential.certificate, client_credential, tls)
+    if server_group is not None:
+        try:
+            server.set_ecdh_curve(server_group)
+        except ValueError:
+            raise errors.OptionRefused("server_group", f"OpenSSL knows no group {server_group!r}") from None
+    if protocols := list(alpn):
+        server.set_alpn_protocols(protocols)
+        client.set_alpn_protocols(protocols)
+    if crl is not None:
+        _load_crl(server, crl)
+    return _shake_hands(_Ends(client, server, server_name))
+
+
+def record_from(
+    host: str,
+    port: int,
+    *,
+    server_ca: x509.Certificate,
+    client_credential: Credential | None = None,
+    tls: TLSVersion = "1.3",
+    server_name: str | None = None,
+    say: bytes = b"",
+    timeout: float = 5.0,
+    linger: float = 0.2,
+) -> Transcript:
+    """Shake hands with a server on the network, and return what crossed.
+
+    As `record`, but for a server that is not ours: only the client's error is known. Once its handshake is
+    done the client sends `say`, then listens until the server closes or has been silent for `linger` seconds.
+    Raises `OSError` when nobody answers there, `TimeoutError` when the server is silent in the handshake for
+    `timeout` seconds.
+    """
+    context = _client_context(server_ca, client_credential, tls)
+    flights: list[Flight] = []
+    with _keylog_of(context) as keylog, socket.create_connection((host, port), timeout) as wire:
+        client = _End("client", context, server_name or host)
+        received = b""
+        while not client.error:
+            client.step(received)
+            if client.finished and say:
+                client.tls.write(say)
+                say = b""
+            if sent := client.outgoing.read():
+                flights.append(Flight("client", sent))
+                wire.sendall(sent)
+            if client.error or not (received := _receive(wire, client, timeout, linger)):
+                break
+            flights.append(Flight("server", received))
+        return replace(Transcript.from_bytes(_joined(flights), keylog()), client_error=client.error)
+
+
+def _receive(wire: socket.socket, client: _End, timeout: float, linger: float) -> bytes:
+    """Return what the server sends next; b"" when it has closed, or has nothing more to say."""
+    wire.settimeout(linger if client.finished else timeout)
+    try:
+        return wire.recv(65536)
+    except TimeoutError:
+        if client.finished:
+            return b""
+        raise
+    except ConnectionError as error:
+        client.error = error
+        return b""
+
+
+class _End:
+    """One end of a connection, with memory where its socket would be."""
+
+    def __init__(
+        self,
+        name: Literal["client", "server"],
+        context: ssl.SSLContext,
+        host: str | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
+        self.name = name
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(
+            self.incoming, self.outgoing, server_side=name == "server", server_hostname=host, session=session
+        )
+        self.finished = False
+        self.error: OSError | None = None
+
+    def step(self, received: bytes) -> None:
+        """Take in what the other end sent, and go as far as that allows. The answer waits in `outgoing`."""
+        self.incoming.write(received)
+        if self.error:
+            return
+        try:
+            if not self.finished:
+                self.tls.do_handshake()
+                self.finished = True
+            # TLS 1.3 goes on after the handshake: with tickets, or with the refusal of the client's certificate.
+            while self.tls.read(65536):
+                pass
+        except ssl.SSLWantReadError:
+            pass
+        except OSError as error:
+            self.error = error
+
+
+def _shake_hands(ends: _Ends) -> Transcript:
+    flights: list[Flight] = []
+    with _keylog_of(ends.client) as keylog:
+        client = _End("client", ends.client, ends.server_name, ends.session)
+        server = _End("server", ends.server)
+        speaker, listener = client, server
+        data, silent = b"", 0
+        while silent < 2:  # until neither has anything left to say
+            speaker.step(data)
+            data = speaker.outgoing.read()
+            silent = 0 if data else silent + 1
+            if data:
+                flights.append(Flight(speaker.name, data))
+            speaker, listener = listener, speaker
+        transcript = Transcript.from_bytes(flights, keylog())
+    session = None if client.error or server.error else client.tls.session
+    return replace(
+        transcript, client_error=client.error, server_error=server.error, _ends=replace(ends, session=session)
+    )
+
+
+def _joined(flights: Iterable[Flight]) -> list[Flight]:
+    """Join what one side sent in several pieces with nothing from the other in between."""
+    joined: list[Flight] = []
+    for flight in flights:
+        if joined and joined[-1].sender == flight.sender:
+            joined[-1] = Flight(flight.sender, joined[-1].data + flight.data)
+        else:
+            joined.append(flight)
+    return joined
+
+
+@contextlib.contextmanager
+def _keylog_of(context: ssl.SSLContext) -> Iterator[Callable[[], str]]:
+    """Have a context write its secrets to a file that lives as long as the block; yield what reads it."""
+    with tempfile.TemporaryDirectory(prefix="mtlslab-") as folder:
+        path = Path(folder) / "keylog"
+        context.keylog_filename = str(path)
+        try:
+            yield lambda: path.read_text("ascii")
+        finally:
+            context.keylog_filename = None  # type: ignore[assignment]  # None closes the file
+
+
+# --- the two ends' contexts -----------------------------------------------------------------------
+
+
+def _client_context(
+    server_ca: x509.Certificate, credential: Credential | None, tls: TLSVersion
+) -> ssl.SSLContext:
+    if tls not in TLS_VERSIONS:
+        raise errors.OptionRefused("tls", f"{tls!r} is not one of {', '.join(map(repr, TLS_VERSIONS))}")
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, credential, server_ca)
+    context.maximum_version = TLS_VERSIONS[tls]
+    return context
+
+
+def _server_context(
+    credential: Credential, client_ca: x509.Certificate | None, client_auth: ClientAuth | None
+) -> ssl.SSLContext:
+    # Unlike `Server`'s, this context gives out tickets: how a handshake is resumed is something to look at.
+    wanted = client_auth or ("none" if client_ca is None else "required")
+    if wanted not in _VERIFY_MODES:
+        raise errors.OptionRefused(
+            "client_auth", f"{wanted!r} is not one of {', '.join(map(repr, _VERIFY_MODES))}"
+        )
+    if wanted != "none" and client_ca is None:
+        raise errors.OptionRefused(
+            "client_ca", f"client_auth={wanted!r} needs the CA that client certificates come from"
+        )
+    context = _context(ssl.PROTOCOL_TLS_SERVER, credential, client_ca)
+    context.verify_mode = _VERIFY_MODES[wanted]
+    return context
+
+
+def _context(protocol: int, credential: Credential | None, ca: x509.Certificate | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags |= VERIFY_FLAGS
+    if ca is not None:
+        context.load_verify_locations(cadata=certificate_pem(ca).decode())
+    if credential is not None:
+        certificates = b"".join(map(certificate_pem, (credential.certificate, *credential.chain)))
+        with _file(_key_pem(credential) + certificates) as path:
+            context.load_cert_chain(path)
+    return context
+
+
+def _load_crl(context: ssl.SSLContext, crl: x509.CertificateRevocationList) -> None:
+    with _file(crl.public_bytes(serialization.Encoding.PEM)) as path:
+        context.load_verify_locations(path)
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+
+
+@contextlib.contextmanager
+def _file(data: bytes) -> Iterator[Path]:
+    """Lay data in a file of ours alone while the block lasts: `ssl` reads keys and CRLs from files only."""
+    with tempfile.TemporaryDirectory(prefix="mtlslab-") as folder:
+        path = Path(folder) / "file.pem"
+        path.write_bytes(data)
+        yield path
+
+
+def _key_pem(credential: Credential) -> bytes:
+    if credential.certificate.public_key() == credential.private_key.public_key():
+        return private_key_pem(credential.private_key)
+    return _stolen_key_pem(credential)
+
+
+def _stolen_key_pem(credential: Credential) -> bytes:
+    """Return a key file for someone who has the certificate and not its key.
+
+    Honest software does not load a key that is not its certificate's. A thief's would: so this file claims
+    the certificate's public key beside a private key of another. What is signed with it does not verify,
+    which is the point of the protocol. Only EC keys' files have both halves side by side (RFC 5915 §3).
+    """
+    claimed, own = credential.certificate.public_key(), credential.private_key
+    if not isinstance(own, ec.EllipticCurvePrivateKey) or not isinstance(claimed, ec.EllipticCurvePublicKey):
+        raise errors.KeyMismatch(
+            "the key does not belong to the certificate; only an EC key can be passed off so"
+        )
+    if own.curve.name != claimed.curve.name:
+        raise errors.KeyMismatch("the key does not belong to the certificate, and is on another curve")
+    form = serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+    der = own.private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    ).replace(own.public_key().public_bytes(*form), claimed.public_bytes(*form))
+    return ssl.DER_cert_to_PEM_cert(der).replace("CERTIFICATE", "EC PRIVATE KEY").encode()
