@@ -81,7 +81,7 @@ class _Direction:
 
 
 def decode(flights: Iterable[Flight], keylog: str) -> Decoder:
-    """Read a whole conversation; the decoder that is returned holds what was found. Raises `TranscriptError`."""
+    """Read a whole conversation; what was found is in the decoder returned. Raises `TranscriptError`."""
     decoder = Decoder(keylog)
     for flight in flights:
         decoder.feed(flight.sender, flight.data)

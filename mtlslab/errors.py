@@ -97,3 +97,16 @@ class OptionRefused(MtlslabError, ValueError):
 
 class NotStarted(MtlslabError, RuntimeError):
     """A server was asked for its address before it had one."""
+
+
+class TranscriptError(MtlslabError, ValueError):
+    """Recorded bytes that are not a TLS handshake: cut short, changed, or something else altogether.
+
+    Fields: `sender` ("client", "server"; "key log" for the key log's text), `record` (which one, counted from 0 in
+    the order in which they crossed; which line, in a key log), `offset` (which byte of it, the header included)
+    and `reason`.
+    """
+
+    def __init__(self, sender: str, record: int, offset: int, reason: str) -> None:
+        self.sender, self.record, self.offset, self.reason = sender, record, offset, reason
+        super().__init__(f"record {record} (from the {sender}), byte {offset}: {reason}")

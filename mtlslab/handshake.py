@@ -276,7 +276,7 @@ class _End:
             if not self.finished:
                 self.tls.do_handshake()
                 self.finished = True
-            # TLS 1.3 goes on after the handshake: with tickets, or with the refusal of the client's certificate.
+            # TLS 1.3 goes on after the handshake: with tickets, or the refusal of the client's certificate.
             while self.tls.read(65536):
                 pass
         except ssl.SSLWantReadError:
