@@ -138,14 +138,14 @@ class Transcript:
         folder.mkdir(parents=True, exist_ok=True)
         capture.write_bytes(packets)
         keylog.unlink(missing_ok=True)
-        with open(os.open(keylog, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with os.fdopen(os.open(keylog, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(self.keylog.encode())
         return capture, keylog
 
     def __repr__(self) -> str:
         return sequence.text(self)
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+    def _repr_mimebundle_(self, **_include_and_exclude: object) -> dict[str, str]:
         return {"text/vnd.mermaid": sequence.diagram(self), "text/plain": sequence.text(self)}
 
 

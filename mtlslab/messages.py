@@ -18,6 +18,9 @@ from mtlslab.records import Reader
 
 Fields = dict[str, Any]
 
+# What cryptography raises for DER that is not what it should be; KeyError before its version 46.
+_MALFORMED = (ValueError, TypeError, KeyError, x509.InvalidVersion, UnsupportedAlgorithm)
+
 # A ServerHello with this random is a HelloRetryRequest (RFC 8446 §4.1.3): SHA-256 of "HelloRetryRequest".
 HELLO_RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 
@@ -32,14 +35,28 @@ def _names(
     return tuple(found)
 
 
+def _name_in_der(der: bytes) -> x509.Name:
+    """Read a distinguished name: as an empty CSR's subject, for cryptography before 49 reads none alone."""
+
+    def wrap(tag: int, *parts: bytes) -> bytes:
+        content = b"".join(parts)
+        size = len(content).to_bytes(4).lstrip(b"\0")
+        return bytes([tag, len(content)] if len(content) < 128 else [tag, 128 + len(size), *size]) + content
+
+    ed25519 = bytes.fromhex("300506032b6570")
+    key = wrap(0x30, ed25519, wrap(0x03, bytes(33)))
+    request = wrap(0x30, b"\x02\x01\x00", der, key, b"\xa0\x00")
+    return x509.load_der_x509_csr(wrap(0x30, request, ed25519, wrap(0x03, bytes(65)))).subject
+
+
 def _distinguished_names(body: Reader) -> tuple[str, ...]:
     items, found = body.vector(2, "the list of CA names"), []
     while items:
         item = items.vector(2, "a CA name")
         der = item.rest()
         try:
-            found.append(x509.Name.from_bytes(der).rfc4514_string())
-        except ValueError:
+            found.append(_name_in_der(der).rfc4514_string())
+        except _MALFORMED:
             raise item.fail("this is not a distinguished name in DER", len(der)) from None
     return tuple(found)
 
@@ -48,12 +65,9 @@ def _certificate(item: Reader) -> x509.Certificate:
     der = item.rest()
     try:
         certificate = x509.load_der_x509_certificate(der)
-        _ = (
-            certificate.subject,
-            certificate.issuer,
-            certificate.public_key(),
-        )  # read on demand: a fault shows here
-    except (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm):
+        # These are read on demand: a fault shows here.
+        _ = certificate.subject, certificate.issuer, certificate.public_key()
+    except _MALFORMED:
         raise item.fail("this is not a certificate in DER", len(der)) from None
     return certificate
 
@@ -118,15 +132,15 @@ def _pre_shared_key(body: Reader, message: str) -> Fields:
     return {"psk_offered": identities}
 
 
-def _groups(body: Reader, message: str) -> Fields:
+def _groups(body: Reader, _message: str) -> Fields:
     return {"supported_groups": _names(codepoints.NAMED_GROUPS, body, 2, "supported_groups")}
 
 
-def _signature_algorithms(body: Reader, message: str) -> Fields:
+def _signature_algorithms(body: Reader, _message: str) -> Fields:
     return {"signature_algorithms": _names(codepoints.SIGNATURE_SCHEMES, body, 2, "signature_algorithms")}
 
 
-def _certificate_authorities(body: Reader, message: str) -> Fields:
+def _certificate_authorities(body: Reader, _message: str) -> Fields:
     return {"ca_names": _distinguished_names(body)}
 
 
@@ -257,7 +271,7 @@ def _key_update(body: Reader) -> Fields:
     return {"request_update": wants == 1}
 
 
-def _nothing(body: Reader) -> Fields:
+def _nothing(_body: Reader) -> Fields:
     return {}
 
 

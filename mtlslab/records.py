@@ -98,11 +98,7 @@ def record_length(header: bytes, sender: str, index: int) -> int | None:
     """
     reader = Reader(header, sender, (Span(0, index, 0),))
     if header and header[0] not in CONTENT_TYPES:
-        said = (
-            f": {bytes(header[:4])!r}, plain text?"
-            if bytes(header[:4]).isascii() and header[:4].isalpha()
-            else ""
-        )
+        said = f": {header!r}, plain text?" if header[:3].isalpha() else ""
         raise reader.fail(f"0x{header[0]:02x} is not a TLS content type{said}")
     if len(header) < HEADER_LENGTH:
         return None
