@@ -11,11 +11,10 @@ from mtlslab.decoding import Flight
 
 _OTHER = {"client": "server", "server": "client"}
 _ADDRESS = {"client": bytes([192, 0, 2, 1]), "server": bytes([192, 0, 2, 2])}  # for documentation: RFC 5737
-_PORT = {"client": 50000, "server": 443}
 _SEGMENT = 1460
 
 
-def pcap(flights: Iterable[Flight]) -> bytes:
+def pcap(flights: Iterable[Flight], client_port: int = 50000) -> bytes:
     """Return a capture (pcap) of one TCP connection that carried these flights.
 
     Addresses, ports and times are made up, the same for every capture. Raises `ModuleNotFoundError` without
@@ -28,12 +27,13 @@ def pcap(flights: Iterable[Flight]) -> bytes:
     file = io.BytesIO()
     writer = dpkt.pcap.Writer(file)
     milliseconds = itertools.count()
+    port = {"client": client_port, "server": 443}
     said = {"client": 0, "server": 0}
 
     def send(sender: str, flags: int, data: bytes = b"") -> None:
         other = _OTHER[sender]
         segment = dpkt.tcp.TCP(
-            sport=_PORT[sender], dport=_PORT[other], seq=said[sender], flags=flags, data=data
+            sport=port[sender], dport=port[other], seq=said[sender], flags=flags, data=data
         )
         segment.ack = said[other] if flags & ack else 0
         packet = dpkt.ip.IP(src=_ADDRESS[sender], dst=_ADDRESS[other], p=dpkt.ip.IP_PROTO_TCP, data=segment)
