@@ -32,15 +32,11 @@ def pcap(flights: Iterable[Flight], client_port: int = 50000) -> bytes:
 
     def send(sender: str, flags: int, data: bytes = b"") -> None:
         other = _OTHER[sender]
-        segment = dpkt.tcp.TCP(
-            sport=port[sender], dport=port[other], seq=said[sender], flags=flags, data=data
-        )
+        segment = dpkt.tcp.TCP(sport=port[sender], dport=port[other], seq=said[sender], flags=flags, data=data)
         segment.ack = said[other] if flags & ack else 0
         packet = dpkt.ip.IP(src=_ADDRESS[sender], dst=_ADDRESS[other], p=dpkt.ip.IP_PROTO_TCP, data=segment)
         packet.len = len(packet)
-        frame = dpkt.ethernet.Ethernet(
-            src=bytes(6), dst=bytes(6), type=dpkt.ethernet.ETH_TYPE_IP, data=packet
-        )
+        frame = dpkt.ethernet.Ethernet(src=bytes(6), dst=bytes(6), type=dpkt.ethernet.ETH_TYPE_IP, data=packet)
         writer.writepkt(bytes(frame), ts=next(milliseconds) / 1000)
         said[sender] += len(data) + bool(flags & (syn | fin))
 

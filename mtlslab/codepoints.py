@@ -149,6 +149,9 @@ NAMED_GROUPS = {
     0x11ED: "SecP384r1MLKEM1024",
 }
 
+# How a CompressedCertificate is compressed (RFC 8879 §7.3).
+COMPRESSIONS = {1: "zlib", 2: "brotli", 3: "zstd"}
+
 # What a TLS 1.2 CertificateRequest says before its signature algorithms (RFC 5246 §7.4.4).
 CERTIFICATE_TYPES = {1: "rsa_sign", 2: "dss_sign", 64: "ecdsa_sign"}
 

@@ -140,9 +140,7 @@ class Decoder:
         index, outer = len(self.records), codepoints.CONTENT_TYPES[raw[0]]
         sealed = side.protected and (self.version == "TLSv1.2" or outer == "application_data")
         if self.version == "TLSv1.3" and side.protected and outer == "handshake":
-            raise TranscriptError(
-                side.sender, index, 0, "a handshake record in the clear where all are encrypted"
-            )
+            raise TranscriptError(side.sender, index, 0, "a handshake record in the clear where all are encrypted")
         if not side.protected and outer == "application_data":
             raise TranscriptError(
                 side.sender,
@@ -158,9 +156,7 @@ class Decoder:
             self.messages.append(Message(side.sender, name, outer, raw[5:], (index,), True, opened=False))
             return
         if side.joined and content_type != "handshake":
-            raise TranscriptError(
-                side.sender, index, 0, f"{content_type} in the middle of a handshake message"
-            )
+            raise TranscriptError(side.sender, index, 0, f"{content_type} in the middle of a handshake message")
         if content_type == "handshake":
             self._handshake(side, content, index, offset, sealed)
         else:
@@ -183,9 +179,7 @@ class Decoder:
         offset = 5 + records.explicit_nonce_length(side.keys, self.version or "")
         return codepoints.CONTENT_TYPES[code], content, offset
 
-    def _other(
-        self, side: _Direction, kind: str, content: bytes, index: int, offset: int, sealed: bool
-    ) -> None:
+    def _other(self, side: _Direction, kind: str, content: bytes, index: int, offset: int, sealed: bool) -> None:
         reader = Reader(content, side.sender, (Span(0, index, offset),))
         fields: Mapping[str, Any] = {}
         name = "ApplicationData"
@@ -204,9 +198,7 @@ class Decoder:
 
     def _handshake(self, side: _Direction, content: bytes, index: int, offset: int, sealed: bool) -> None:
         if not content:
-            raise TranscriptError(
-                side.sender, index, offset, "an empty handshake record (RFC 8446 §5.1 forbids it)"
-            )
+            raise TranscriptError(side.sender, index, offset, "an empty handshake record (RFC 8446 §5.1 forbids it)")
         side.spans.append(Span(len(side.joined), index, offset))
         side.joined += content
         while len(side.joined) >= 4:
@@ -238,9 +230,7 @@ class Decoder:
     def _server_hello(self, fields: Mapping[str, Any], index: int) -> None:
         self.version, self._randoms["server"] = fields["version"], fields["random"]
         if self.version not in ("TLSv1.2", "TLSv1.3"):
-            raise TranscriptError(
-                "server", index, 9, f"{self.version} is not read here, only TLSv1.2 and TLSv1.3"
-            )
+            raise TranscriptError("server", index, 9, f"{self.version} is not read here, only TLSv1.2 and TLSv1.3")
         by_name = {suite.name: suite for suite in codepoints.CIPHER_SUITES.values()}
         self.suite = by_name.get(fields["cipher_suite"])
         if self.version == "TLSv1.3":
@@ -258,18 +248,14 @@ class Decoder:
 
     def _use(self, side: _Direction, secret: bytes, index: int) -> None:
         if side.joined:
-            raise TranscriptError(
-                side.sender, index, 5, "the keys change in the middle of a record (RFC 8446 §5.1)"
-            )
+            raise TranscriptError(side.sender, index, 5, "the keys change in the middle of a record (RFC 8446 §5.1)")
         side.secret, side.sequence, side.keys = secret, 0, None
         if secret and self.suite and self.suite.aead:
             side.keys = records.traffic_keys(secret, self.suite)
 
     def _tls12_change(self, side: _Direction, index: int) -> None:
         if side.protected:
-            raise TranscriptError(
-                side.sender, index, 5, "a second ChangeCipherSpec: renegotiation is not read here"
-            )
+            raise TranscriptError(side.sender, index, 5, "a second ChangeCipherSpec: renegotiation is not read here")
         if self.version is None:  # TLS 1.3's dummy, sent after the first ClientHello (RFC 8446 §D.4)
             return
         side.protected = True
@@ -289,7 +275,5 @@ def _read_keylog(text: str) -> dict[tuple[str, bytes], bytes]:
             label, random, secret = line.split()
             secrets[label, bytes.fromhex(random)] = bytes.fromhex(secret)
         except ValueError:
-            raise TranscriptError(
-                "key log", number, 0, "a line of a key log is a label and two hex strings"
-            ) from None
+            raise TranscriptError("key log", number, 0, "a line of a key log is a label and two hex strings") from None
     return secrets

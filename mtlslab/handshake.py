@@ -167,7 +167,7 @@ def record(
 ) -> Transcript:
     """Let a client and a server shake hands in memory, and return what crossed between them.
 
-    Both are real OpenSSL ends, as strict as everything in this package. A refusal is recorded too, up to and
+    Both are real OpenSSL ends, as strict as everything in this package; certificates cross uncompressed. A refusal is recorded too, up to and
     including its alert.
 
     `client_ca` is whom the server trusts to vouch for clients; with it the server asks for a certificate and
@@ -329,12 +329,15 @@ def _keylog_of(context: ssl.SSLContext) -> Iterator[Callable[[], str]]:
             context.keylog_filename = None  # type: ignore[assignment]  # None closes the file
 
 
+# From 3.2 on, OpenSSL compresses a client's certificate (RFC 8879) where it was built so, with brotli or zstd if it
+# can, and Python before 3.14 can undo neither. These are SSL_OP_NO_TX_CERTIFICATE_COMPRESSION and its RX twin, as
+# numbers: `ssl` has no names for them.
+_NO_CERTIFICATE_COMPRESSION = 1 << 32 | 1 << 33
+
 # --- the two ends' contexts -----------------------------------------------------------------------
 
 
-def _client_context(
-    server_ca: x509.Certificate, credential: Credential | None, tls: TLSVersion
-) -> ssl.SSLContext:
+def _client_context(server_ca: x509.Certificate, credential: Credential | None, tls: TLSVersion) -> ssl.SSLContext:
     if tls not in TLS_VERSIONS:
         raise errors.OptionRefused("tls", f"{tls!r} is not one of {', '.join(map(repr, TLS_VERSIONS))}")
     context = _context(ssl.PROTOCOL_TLS_CLIENT, credential, server_ca)
@@ -348,9 +351,7 @@ def _server_context(
     # Unlike `Server`'s, this context gives out tickets: how a handshake is resumed is something to look at.
     wanted = client_auth or ("none" if client_ca is None else "required")
     if wanted not in _VERIFY_MODES:
-        raise errors.OptionRefused(
-            "client_auth", f"{wanted!r} is not one of {', '.join(map(repr, _VERIFY_MODES))}"
-        )
+        raise errors.OptionRefused("client_auth", f"{wanted!r} is not one of {', '.join(map(repr, _VERIFY_MODES))}")
     if wanted != "none" and client_ca is None:
         raise errors.OptionRefused(
             "client_ca", f"client_auth={wanted!r} needs the CA that client certificates come from"
@@ -364,6 +365,8 @@ def _context(protocol: int, credential: Credential | None, ca: x509.Certificate 
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_flags |= VERIFY_FLAGS
+    if ssl.OPENSSL_VERSION_INFO >= (3, 2):
+        context.options |= _NO_CERTIFICATE_COMPRESSION
     if ca is not None:
         context.load_verify_locations(cadata=certificate_pem(ca).decode())
     if credential is not None:
@@ -403,9 +406,7 @@ def _stolen_key_pem(credential: Credential) -> bytes:
     """
     claimed, own = credential.certificate.public_key(), credential.private_key
     if not isinstance(own, ec.EllipticCurvePrivateKey) or not isinstance(claimed, ec.EllipticCurvePublicKey):
-        raise errors.KeyMismatch(
-            "the key does not belong to the certificate; only an EC key can be passed off so"
-        )
+        raise errors.KeyMismatch("the key does not belong to the certificate; only an EC key can be passed off so")
     if own.curve.name != claimed.curve.name:
         raise errors.KeyMismatch("the key does not belong to the certificate, and is on another curve")
     form = serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint

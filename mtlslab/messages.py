@@ -6,6 +6,7 @@ each extension that is worth reading; what is not read is named all the same.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,9 +26,7 @@ _MALFORMED = (ValueError, TypeError, KeyError, x509.InvalidVersion, UnsupportedA
 HELLO_RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 
 
-def _names(
-    table: Mapping[int, str], body: Reader, length_length: int, what: str, size: int = 2
-) -> tuple[str, ...]:
+def _names(table: Mapping[int, str], body: Reader, length_length: int, what: str, size: int = 2) -> tuple[str, ...]:
     items = body.vector(length_length, what)
     found = []
     while items:
@@ -219,6 +218,25 @@ def _certificate_13(body: Reader) -> Fields:
     return {"certificates": tuple(certificates), "context": context}
 
 
+def _compressed_certificate(body: Reader) -> Fields:
+    """A Certificate, compressed (RFC 8879 §4). zlib's are opened; Python has no brotli, and zstd only from 3.14 on."""
+    fields: Fields = {"algorithm": name(codepoints.COMPRESSIONS, body.number(2, "the compression"))}
+    fields["uncompressed_length"] = body.number(3, "the length before compression")
+    packed = body.vector(3, "the compressed certificate").rest()
+    if fields["algorithm"] != "zlib":
+        return fields
+    try:
+        plain = zlib.decompressobj().decompress(packed, fields["uncompressed_length"] + 1)
+    except zlib.error:
+        raise body.fail("this does not decompress", len(packed)) from None
+    if len(plain) != fields["uncompressed_length"]:
+        raise body.fail("this decompresses to another length than it says", len(packed))
+    inner = body.within(plain)
+    fields |= _certificate_13(inner)
+    inner.done("the compressed certificate")
+    return fields
+
+
 def _certificate_request_12(body: Reader) -> Fields:
     return {
         "certificate_types": _names(codepoints.CERTIFICATE_TYPES, body, 1, "the certificate types", size=1),
@@ -301,6 +319,7 @@ _PARSERS_12 = {
 _PARSERS_13 = {
     **_PARSERS,
     "Certificate": _certificate_13,
+    "CompressedCertificate": _compressed_certificate,
     "CertificateRequest": _certificate_request_13,
     "NewSessionTicket": _new_session_ticket_13,
 }

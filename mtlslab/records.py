@@ -51,9 +51,11 @@ class Reader:
 
     def fail(self, reason: str, back: int = 0) -> TranscriptError:
         """Return the error that says `reason` of the byte that is `back` before the next one."""
-        at = self._at - back
+        return TranscriptError(self._sender, *self._place(self._at - back), reason)
+
+    def _place(self, at: int) -> tuple[int, int]:
         span = max((span for span in self._spans if span.position <= at), default=self._spans[0])
-        return TranscriptError(self._sender, span.record, span.offset + at - span.position, reason)
+        return span.record, span.offset + at - span.position
 
     def __bool__(self) -> bool:
         """True while there is something left to read."""
@@ -76,6 +78,10 @@ class Reader:
         start = self._at
         self.take(length, what)
         return Reader(self._data, self._sender, self._spans, start, start + length)
+
+    def within(self, data: bytes) -> Reader:
+        """Return a reader of what these bytes stood for. Whatever is wrong in it is placed where it came from."""
+        return Reader(data, self._sender, [Span(0, *self._place(self._at))])
 
     def rest(self) -> bytes:
         """Read all that is left."""
@@ -128,9 +134,7 @@ def hash_of(suite: CipherSuite) -> hashes.HashAlgorithm:
     return hashes.SHA384() if suite.hash == "SHA384" else hashes.SHA256()
 
 
-def hkdf_expand_label(
-    secret: bytes, label: str, context: bytes, length: int, algorithm: hashes.HashAlgorithm
-) -> bytes:
+def hkdf_expand_label(secret: bytes, label: str, context: bytes, length: int, algorithm: hashes.HashAlgorithm) -> bytes:
     """Derive `length` bytes from a secret for the purpose that `label` names.
 
     This is HKDF-Expand-Label (RFC 8446 §7.1).
@@ -168,9 +172,7 @@ def tls12_prf(secret: bytes, label: str, seed: bytes, length: int, algorithm: ha
     return output[:length]
 
 
-def tls12_keys(
-    master_secret: bytes, client_random: bytes, server_random: bytes, suite: CipherSuite
-) -> dict[str, Keys]:
+def tls12_keys(master_secret: bytes, client_random: bytes, server_random: bytes, suite: CipherSuite) -> dict[str, Keys]:
     """Return both directions' keys, "client" and "server", of a TLS 1.2 connection (RFC 5246 §6.3).
 
     The suites with an AEAD need no MAC keys. GCM and CCM take 4 bytes of each nonce from here (RFC 5288 §3),
@@ -210,9 +212,7 @@ def open_record(record: bytes, keys: Keys, sequence: int) -> tuple[int, bytes]:
     try:
         inner = _cipher(keys).decrypt(nonce(keys.iv, sequence), sealed, header)
     except InvalidTag:
-        raise ValueError(
-            "it does not open with its key: the bytes were changed, or the key log is another's"
-        ) from None
+        raise ValueError("it does not open with its key: the bytes were changed, or the key log is another's") from None
     content = inner.rstrip(b"\0")  # RFC 8446 §5.4: the content, then its type, then padding with zeros
     if not content:
         raise ValueError("it holds padding and no content type")
@@ -233,9 +233,7 @@ def open_tls12_record(record: bytes, keys: Keys, sequence: int) -> tuple[int, by
     try:
         return header[0], _cipher(keys).decrypt(number, sealed, associated)
     except InvalidTag:
-        raise ValueError(
-            "it does not open with its key: the bytes were changed, or the key log is another's"
-        ) from None
+        raise ValueError("it does not open with its key: the bytes were changed, or the key log is another's") from None
 
 
 def explicit_nonce_length(keys: Keys, version: str) -> int:

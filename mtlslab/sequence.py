@@ -24,7 +24,9 @@ def summary(message: Message) -> str:
         return f"send a share for {fields['key_share']}" if "key_share" in fields else ""
     if message.name == "CertificateRequest" and message.opened:
         return "CA names: " + (" and ".join(fields["ca_names"]) or "none")
-    if message.name == "Certificate" and message.opened:
+    if message.name in ("Certificate", "CompressedCertificate") and message.opened:
+        if "certificates" not in fields:
+            return str(fields["algorithm"])
         subjects = [certificate.subject.rfc4514_string() for certificate in fields["certificates"]]
         return ", ".join(subject or "(no subject)" for subject in subjects) or "no certificate"
     if message.name == "CertificateVerify" and message.opened:
