@@ -207,10 +207,10 @@ class Decoder:
                 return
             raw, spans = bytes(side.joined[:length]), [span for span in side.spans if span.position < length]
             del side.joined[:length]
-            side.spans = [Span(span.position - length, span.record, span.offset) for span in side.spans]
+            # What is left over all came in the last record: a longer message would not be complete yet.
+            last = side.spans[-1]
+            side.spans = [Span(last.position - length, last.record, last.offset)] if side.joined else []
             self._message(side, raw, spans, sealed)
-            if not side.joined:
-                side.spans.clear()
 
     def _message(self, side: _Direction, raw: bytes, spans: list[Span], sealed: bool) -> None:
         suite = self.suite.name if self.suite else None

@@ -167,8 +167,8 @@ def record(
 ) -> Transcript:
     """Let a client and a server shake hands in memory, and return what crossed between them.
 
-    Both are real OpenSSL ends, as strict as everything in this package; certificates cross uncompressed. A refusal is recorded too, up to and
-    including its alert.
+    Both are real OpenSSL ends, as strict as everything in this package; certificates cross uncompressed. A
+    refusal is recorded too, up to and including its alert.
 
     `client_ca` is whom the server trusts to vouch for clients; with it the server asks for a certificate and
     insists (`client_auth` "required"; or "optional", "none"). `client_credential` is what the client answers

@@ -11,6 +11,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -472,6 +473,9 @@ def test_messages_over_several_records_and_several_in_one(size: int) -> None:
     shared = again.message("EncryptedExtensions").records, again.message("Finished", "server").records
     assert (shared[0] == shared[1]) == (size == 16000)
     assert (len(again.message("Certificate", "server").records) == 1) == (size == 16000)
+    spans = [m.records for m in again.messages if m.sender == "server" and m.encrypted][:5]
+    assert all(list(s) == list(range(s[0], s[-1] + 1)) for s in spans)
+    assert all(after[0] - before[-1] in (0, 1) for before, after in pairwise(spans))
 
 
 def test_tls12_messages_recut() -> None:
