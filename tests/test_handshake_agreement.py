@@ -420,7 +420,7 @@ const server = https.createServer({
   ca: fs.readFileSync('ca.crt'), cert: fs.readFileSync('server.crt'), key: fs.readFileSync('server.key'),
   requestCert: true, rejectUnauthorized: true,
 }, (request, reply) => reply.end('Hello World\\n'));
-server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+server.listen(0, '127.0.0.1', () => console.log(`${server.address().port}`));
 """
 
 
