@@ -239,7 +239,7 @@ def _receive(wire: socket.socket, client: _End, timeout: float, linger: float) -
     """Return what the server sends next; b"" when it has closed, or has nothing more to say."""
     wire.settimeout(linger if client.finished else timeout)
     try:
-        return wire.recv(65536)
+        received = wire.recv(65536)
     except TimeoutError:
         if client.finished:
             return b""
@@ -247,6 +247,9 @@ def _receive(wire: socket.socket, client: _End, timeout: float, linger: float) -
     except ConnectionError as error:
         client.error = error
         return b""
+    if not received and not client.finished:
+        client.lose()
+    return received
 
 
 class _End:
@@ -269,7 +272,8 @@ class _End:
 
     def step(self, received: bytes) -> None:
         """Take in what the other end sent, and go as far as that allows. The answer waits in `outgoing`."""
-        self.incoming.write(received)
+        if received:
+            self.incoming.write(received)
         if self.error:
             return
         try:
@@ -279,10 +283,15 @@ class _End:
             # TLS 1.3 goes on after the handshake: with tickets, or the refusal of the client's certificate.
             while self.tls.read(65536):
                 pass
-        except ssl.SSLWantReadError:
+        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
             pass
         except OSError as error:
             self.error = error
+
+    def lose(self) -> None:
+        """Learn that nothing more comes from the other end."""
+        self.incoming.write_eof()
+        self.step(b"")
 
 
 def _shake_hands(ends: _Ends) -> Transcript:

@@ -19,8 +19,9 @@ from mtlslab.records import Reader
 
 Fields = dict[str, Any]
 
-# What cryptography raises for DER that is not what it should be; KeyError before its version 46.
-_MALFORMED = (ValueError, TypeError, KeyError, x509.InvalidVersion, UnsupportedAlgorithm)
+# What cryptography raises for DER that is not what it should be. KeyError is of its version 45, and so are warnings,
+# which somebody may have turned into errors.
+_MALFORMED = (ValueError, TypeError, KeyError, Warning, x509.InvalidVersion, UnsupportedAlgorithm)
 
 # A ServerHello with this random is a HelloRetryRequest (RFC 8446 §4.1.3): SHA-256 of "HelloRetryRequest".
 HELLO_RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")

@@ -4,10 +4,12 @@ import datetime
 import inspect
 import os
 import random
+import socket
 import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import zlib
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -744,9 +746,34 @@ def test_record_from_a_server_on_the_network(tls: TLSVersion) -> None:
         assert server.port
         dial = partial(record_from, "127.0.0.1", server.port, server_ca=ca, server_name="localhost", tls=tls, say=get)
         heard = dial(client_credential=client_credential())
-        assert (heard.tls_version, heard.alert) == (f"TLSv{tls}", None)
+        assert (heard.tls_version, heard.alert, heard.client_error) == (f"TLSv{tls}", None, None)
         assert any(b"Hello World" in m.raw for m in heard.messages if m.name == "ApplicationData")
         assert heard.messages[-1].fields.get("description") == "close_notify"
         refusal = dial()
         assert refusal.refused_by == "server"
         assert isinstance(refusal.client_error, ssl.SSLError)
+
+
+def dial_what_is_no_tls_server(then: Callable[[socket.socket], object]) -> Transcript:
+    """Record a handshake with a server that does as it is told."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        answering = threading.Thread(target=lambda: then(listener.accept()[0]))
+        answering.start()
+        try:
+            ca = authority().certificate
+            return record_from("127.0.0.1", listener.getsockname()[1], server_ca=ca, timeout=0.3, linger=0.1)
+        finally:
+            answering.join()
+
+
+def test_record_from_what_is_no_tls_server() -> None:
+    """Silence is waited for so long and no longer, another protocol is named, a hang-up is the client's error."""
+    held: list[socket.socket] = []
+    with pytest.raises(TimeoutError):
+        dial_what_is_no_tls_server(held.append)
+    held[0].close()
+    with pytest.raises(errors.TranscriptError, match="plain text"):
+        dial_what_is_no_tls_server(lambda plain: plain.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    left = dial_what_is_no_tls_server(lambda plain: plain.recv(65536))
+    assert isinstance(left.client_error, ssl.SSLEOFError)
+    assert names(left) == ["ClientHello"]

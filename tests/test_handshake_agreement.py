@@ -10,6 +10,7 @@ import select
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 import xml.etree.ElementTree as ET
@@ -39,11 +40,21 @@ from mtlslab.capture import pcap
 from mtlslab.client import TLSVersion
 from mtlslab.handshake import Flight, Message, Transcript, record_from
 
-OPENSSL = shutil.which("openssl")
+
+def usable_openssl() -> str | None:
+    """Find an OpenSSL 3. macOS brings LibreSSL under that name; on Windows s_client does not read from a pipe."""
+    found = shutil.which("openssl")
+    if found is None or sys.platform == "win32":
+        return None
+    said = subprocess.run([found, "version"], capture_output=True, text=True, check=False).stdout
+    return found if said.startswith("OpenSSL 3") else None
+
+
+OPENSSL = usable_openssl()
 TSHARK = shutil.which("tshark")
 NODE = shutil.which("node")
 
-needs_openssl = pytest.mark.skipif(OPENSSL is None, reason="openssl is not installed: apt-get install openssl")
+needs_openssl = pytest.mark.skipif(OPENSSL is None, reason="there is no openssl 3 here: apt-get install openssl")
 needs_tshark = pytest.mark.skipif(TSHARK is None, reason="tshark is not installed: apt-get install tshark")
 needs_node = pytest.mark.skipif(NODE is None, reason="node is not installed: apt-get install nodejs")
 
