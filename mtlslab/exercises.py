@@ -375,7 +375,7 @@ def csr_of_a_service(answer: x509.CertificateSigningRequest) -> str:
 
 @checker("a function that takes a CSR and returns a CSR")
 def steal_a_public_key(answer: Callable[[x509.CertificateSigningRequest], x509.CertificateSigningRequest]) -> str:
-    """Want a function that puts the public key of a CSR under the name mallory; what it makes parses, and is refused."""
+    """Want a function that puts the public key of a CSR under the name mallory, in a form that parses."""
     expect(
         not isinstance(answer, x509.CertificateSigningRequest),
         "the answer is the function itself: answer = forge, without brackets",
