@@ -64,7 +64,8 @@ def signature_hash(private_key: PrivateKey) -> hashes.SHA256 | None:
 # --- names ----------------------------------------------------------------------------------------
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")  # and what turns text around
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def check_common_name(name: str) -> str:
@@ -73,13 +74,15 @@ def check_common_name(name: str) -> str:
     RFC 5280, appendix A.1 allows 1 to 64 characters (ub-common-name). Control characters and slashes
     are refused as well: names are printed, and become names of files.
     """
+    if not isinstance(name, str):
+        raise errors.NameRefused(name, "a name is text")
     rules = (
-        (not isinstance(name, str), "a name is text"),
         (not name, "it is empty; RFC 5280 wants 1 to 64 characters"),
         (len(name) > 64, f"it has {len(name)} characters; RFC 5280 wants 1 to 64 (ub-common-name)"),
-        (bool(_UNPRINTABLE.search(str(name))), "it holds a control character"),
-        ("/" in str(name) or "\\" in str(name), "it holds a slash"),
-        (str(name) != str(name).strip(), "it begins or ends with a space"),
+        (bool(_UNPRINTABLE.search(name)), "it holds a control character"),
+        (bool(_SURROGATE.search(name)), "it holds half a character, a surrogate"),
+        ("/" in name or "\\" in name, "it holds a slash"),
+        (name != name.strip(), "it begins or ends with a space"),
     )
     for broken, rule in rules:
         if broken:
@@ -113,14 +116,21 @@ def check_host(host: str) -> str:
     return host
 
 
-def _uri(name: str) -> x509.UniformResourceIdentifier:
-    # RFC 5280 §4.2.1.6: absolute, ASCII, with a scheme and something after it.
-    parts = urlsplit(name)
-    if not parts.scheme or not (parts.netloc or (parts.path and "://" not in name)):
-        raise errors.NameRefused(name, "a URI needs a scheme and a host or path, as in spiffe://example.org/client")
-    if not name.isascii() or re.search(r"[\s<>\"{}|\\^`]", name):
-        raise errors.NameRefused(name, "a URI is ASCII without spaces; percent-encode the rest (RFC 3986)")
-    return x509.UniformResourceIdentifier(name)
+def check_uri(uri: str) -> str:
+    """Return `uri` if it may be a uniformResourceIdentifier; raise `errors.NameRefused` if not.
+
+    RFC 5280 §4.2.1.6 wants an absolute one in ASCII: a scheme, and something after it.
+    """
+    if not uri.isascii() or re.search(r"[\x00-\x20\x7f<>\"{}|\\^`]", uri):
+        raise errors.NameRefused(uri, "a URI is ASCII without spaces; percent-encode the rest (RFC 3986)")
+    rule = "a URI needs a scheme and a host or path, as in spiffe://example.org/client"
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        raise errors.NameRefused(uri, rule) from None
+    if not parts.scheme or not (parts.netloc or (parts.path and "://" not in uri)):
+        raise errors.NameRefused(uri, rule)
+    return uri
 
 
 def general_name(name: str) -> x509.GeneralName:
@@ -136,7 +146,7 @@ def general_name(name: str) -> x509.GeneralName:
         with suppress(ValueError):
             return x509.IPAddress(ipaddress.ip_address(name))
     if "://" in name or name.lower().startswith("urn:"):
-        return _uri(name)
+        return x509.UniformResourceIdentifier(check_uri(name))
     return x509.DNSName(check_host(name))
 
 

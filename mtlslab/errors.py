@@ -28,7 +28,7 @@ class CSRRefused(MtlslabError, ValueError):
     """A certificate signing request that the CA does not sign.
 
     Fields: `reason` (one of "bad-signature", "weak-key", "wants-ca", "wants-purpose", "no-san",
-    "bad-name") and `detail` (the sentence that explains it and names the cure).
+    "bad-name", "bad-request") and `detail` (the sentence that explains it and names the cure).
     """
 
     def __init__(self, reason: str, detail: str) -> None:
