@@ -72,6 +72,10 @@ class FileInTheWay(FileRefused, FileExistsError):
     """A file of this name exists, and overwriting was not asked for."""
 
 
+class FileUnwritable(FileRefused, OSError):
+    """The files cannot be written into this folder."""
+
+
 class KeyMismatch(MtlslabError, ValueError):
     """A private key and a certificate that do not belong together."""
 
