@@ -145,9 +145,19 @@ def server_context(
     with tempfile.TemporaryDirectory() as folder:  # the ssl module reads keys from files only; this one is ours alone
         context.load_cert_chain(*credential.save(folder, "server"))
     if client_ca is not None:
-        authorities = [client_ca] if isinstance(client_ca, x509.Certificate) else client_ca
-        context.load_verify_locations(cadata=b"".join(map(certificate_pem, authorities)).decode())
+        context.load_verify_locations(cadata=b"".join(map(certificate_pem, _authorities(client_ca))).decode())
     return context
+
+
+def _authorities(client_ca: object) -> list[x509.Certificate]:
+    given = [client_ca] if isinstance(client_ca, x509.Certificate) else client_ca
+    listed = list(given) if isinstance(given, Iterable) else []
+    if not listed or not all(isinstance(one, x509.Certificate) for one in listed):
+        raise errors.OptionRefused(
+            "client_ca",
+            f"{client_ca!r} is not a certificate, nor some of them; give ca.certificate, an x509.Certificate",
+        )
+    return listed
 
 
 class Server:
@@ -173,6 +183,12 @@ class Server:
         `port`: None takes 3000, or a free one where 3000 is taken; 0 takes a free one. `timeout`: how many seconds a
         caller may be silent. Raises `errors.OptionRefused`.
         """
+        if not (_is_number(timeout) and 0 < timeout <= 86400):
+            raise errors.OptionRefused("timeout", f"{timeout!r} is not a number of seconds, more than 0, a day at most")
+        if not (_is_number(max_connections) and isinstance(max_connections, int) and max_connections > 0):
+            raise errors.OptionRefused("max_connections", f"{max_connections!r} is not a whole number, 1 or more")
+        if port is not None and not (_is_number(port) and isinstance(port, int) and 0 <= port <= 65535):
+            raise errors.OptionRefused("port", f"{port!r} is not a port; give a number from 0 (any free one) to 65535")
         self._context = server_context(credential, client_ca=client_ca, client_auth=client_auth)
         self.client_auth = client_auth
         self.app = app
@@ -484,6 +500,9 @@ class _Handler(BaseHTTPRequestHandler):
     """The standard library's HTTP, with our `app` behind it."""
 
     protocol_version = "HTTP/1.1"
+    default_request_version = (
+        "HTTP/1.0"  # or a request that cannot be read gets a reply as in HTTP/0.9: without a status
+    )
     server_version, sys_version = "mtlslab", ""
     wbufsize = 1 << 16  # head and body leave in one TLS record
 
@@ -542,10 +561,12 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _listen(wanted: int | None) -> list[socket.socket]:
     """Open a listener on each loopback address, all with the same port."""
-    if wanted is not None and not (isinstance(wanted, int) and 0 <= wanted <= 65535):
-        raise errors.OptionRefused("port", f"{wanted!r} is not a port; give a number from 0 (any free one) to 65535")
     for port in (USUAL_PORT, 0) if wanted is None else (wanted,):
         for _ in range(20):  # a free port of one address may be taken on the other: draw again
             try:
