@@ -6,6 +6,7 @@ names, after checking each. Everything else in the certificate comes from a prof
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,7 @@ from mtlslab.credentials import (
     PrivateKey,
     check_common_name,
     check_host,
+    check_uri,
     new_csr,
     new_private_key,
     signature_hash,
@@ -32,6 +34,9 @@ from mtlslab.profiles import CLIENT, ISSUING_CA, PURPOSES, ROOT, Profile
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far before now a certificate begins, so that a peer whose clock is behind accepts it."""
+
+_EARLIEST = datetime(1950, 1, 1, tzinfo=UTC)
+"""The first moment that UTCTime can name (RFC 5280 §4.1.2.5.1)."""
 
 _KEY_USAGES = (
     "digital_signature",
@@ -78,7 +83,7 @@ class CertificateAuthority:
         """
         private_key = new_private_key(key_type)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, check_common_name(name))])
-        not_before, not_after = _validity(days, None)
+        not_before, not_after = _validity(days, None, None)
         builder = _builder(subject, private_key.public_key(), ROOT, not_before, not_after)
         key_identifier = x509.SubjectKeyIdentifier.from_public_key(private_key.public_key())
         return cls(_signed(builder, subject, key_identifier, private_key), private_key)
@@ -107,8 +112,8 @@ class CertificateAuthority:
         public_key = _proven_public_key(csr)
         _refuse_wishes(csr, profile)
         san = _checked_names(csr, profile)
-        not_before, not_after = _validity(days, not_before)
-        builder = _builder(csr.subject, public_key, profile, not_before, self._within_own_life(not_before, not_after))
+        begin, end = _validity(days, not_before, self.certificate.not_valid_after_utc)
+        builder = _builder(csr.subject, public_key, profile, begin, end)
         if san is not None:
             # RFC 5280 §4.2.1.6: with an empty subject, the SAN is all there is, and critical.
             builder = builder.add_extension(san, critical=not list(csr.subject))
@@ -149,14 +154,6 @@ class CertificateAuthority:
         is_root = credential.certificate.subject == credential.certificate.issuer
         chain = () if is_root else (credential.certificate, *credential.chain)
         return cls(credential.certificate, credential.private_key, chain)
-
-    def _within_own_life(self, not_before: datetime, not_after: datetime) -> datetime:
-        own_end = self.certificate.not_valid_after_utc
-        if own_end <= not_before:
-            raise errors.CannotIssue(
-                f"the CA's own certificate ends before the new one would begin ({own_end:%Y-%m-%d}); create a new CA"
-            )
-        return min(not_after, own_end)
 
     def _check_path_length(self, profile: Profile) -> None:
         constraints = _extension(self.certificate, x509.BasicConstraints)
@@ -211,7 +208,7 @@ def _refuse_wishes(csr: x509.CertificateSigningRequest, profile: Profile) -> Non
         constraints = _extension(csr, x509.BasicConstraints)
         usage = _extension(csr, x509.KeyUsage)
         purposes = _extension(csr, x509.ExtendedKeyUsage)
-    except ValueError as error:
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise errors.CSRRefused("bad-request", f"its extensions cannot be read ({error})") from None
     if profile.ca:
         return
@@ -227,38 +224,59 @@ def _refuse_wishes(csr: x509.CertificateSigningRequest, profile: Profile) -> Non
 
 
 def _checked_names(csr: x509.CertificateSigningRequest, profile: Profile) -> x509.SubjectAlternativeName | None:
-    """Return the CSR's subjectAltName, or None, after checking every name and the subject."""
+    """Return the CSR's subjectAltName, None if it has none, after checking every name and the subject."""
+    san = _extension(csr, x509.SubjectAlternativeName)
     try:
-        san = _extension(csr, x509.SubjectAlternativeName)
-        for attribute in csr.subject:
+        subject = list(csr.subject)
+        for attribute in subject:
             check_common_name(str(attribute.value))
         for name in san or ():
-            if isinstance(name, x509.DNSName):
-                check_host(name.value)
-            elif not isinstance(name, x509.IPAddress | x509.UniformResourceIdentifier):
-                raise errors.NameRefused(str(name.value), "this CA vouches for DNS names, IP addresses and URIs only")
+            _check_general_name(name)
     except errors.NameRefused as refused:
         raise errors.CSRRefused("bad-name", str(refused)) from None
-    if profile.needs_san and san is None:
+    except ValueError as error:
+        raise errors.CSRRefused("bad-name", f"its subject cannot be read ({error})") from None
+    if profile.needs_san and not any(isinstance(name, x509.DNSName | x509.IPAddress) for name in san or ()):
         raise errors.CSRRefused(
             "no-san",
-            "it has no subjectAltName, and clients look for a server's name nowhere else; give names=['localhost']",
+            "its subjectAltName has no host, and clients look for a server's name nowhere else; "
+            "give names=['localhost']",
         )
-    if san is None and not list(csr.subject):
-        raise errors.CSRRefused("bad-name", "it has neither a subject nor a subjectAltName: nobody to certify")
-    return san
+    if not subject and (profile.ca or not list(san or ())):
+        raise errors.CSRRefused("bad-name", "it has no subject: nobody to certify (RFC 5280 §4.1.2.6)")
+    return san if list(san or ()) else None
 
 
-def _validity(days: int, not_before: datetime | None) -> tuple[datetime, datetime]:
-    now = datetime.now(UTC).replace(microsecond=0)
-    if not isinstance(days, int) or days < 1:
+def _check_general_name(name: x509.GeneralName) -> None:
+    match name:
+        case x509.DNSName():
+            check_host(name.value)
+        case x509.UniformResourceIdentifier():
+            check_uri(name.value)
+        case x509.IPAddress() if isinstance(name.value, ipaddress.IPv4Address | ipaddress.IPv6Address):
+            pass
+        case _:
+            raise errors.NameRefused(str(name.value), "this CA vouches for DNS names, IP addresses and URIs only")
+
+
+def _validity(days: int, not_before: datetime | None, issuer_end: datetime | None) -> tuple[datetime, datetime]:
+    """Return a certificate's first and last moment. `issuer_end` is the CA's own last moment, None for a root."""
+    if not isinstance(days, int) or isinstance(days, bool) or days < 1:
         raise errors.CannotIssue(f"days={days!r}: a lifetime is a whole number of days, 1 or more")
     if not_before is not None and not_before.tzinfo is None:
         raise errors.CannotIssue("not_before has no time zone; use datetime.now(timezone.utc)")
+    if not_before is not None and not_before < _EARLIEST:
+        raise errors.CannotIssue(f"not_before={not_before:%Y-%m-%d}: a certificate begins in 1950 or later")
+    begin = not_before or datetime.now(UTC).replace(microsecond=0)
     try:
-        return not_before or now - CLOCK_SKEW, (not_before or now) + timedelta(days=days)
+        end = begin + timedelta(days=days)
     except OverflowError:
         raise errors.CannotIssue(f"days={days} ends after the year 9999, the last a certificate can name") from None
+    if issuer_end is not None and issuer_end <= begin:
+        raise errors.CannotIssue(
+            f"the CA's own certificate ends before the new one would begin ({issuer_end:%Y-%m-%d}); create a new CA"
+        )
+    return not_before or begin - CLOCK_SKEW, min(end, issuer_end or end)
 
 
 def _builder(

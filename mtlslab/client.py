@@ -6,12 +6,13 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import httpx
 
 from mtlslab import errors, refusals
-from mtlslab.credentials import read_certificates, read_credential
+from mtlslab.credentials import certificate_pem, read_certificates, read_credential
 from mtlslab.refusals import Refusal
 
 FilePath = str | os.PathLike[str]
@@ -76,11 +77,15 @@ def client_context(
     if cacert is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
-        read_certificates(cacert)  # ours says what is wrong with a file; OpenSSL's error does not
-        context.load_verify_locations(cacert)
+        trusted = read_certificates(cacert)  # ours says what is wrong with a file; OpenSSL's error does not
+        context.load_verify_locations(cadata=b"".join(map(certificate_pem, trusted)).decode())
     if cert is not None:
         read_credential(cert, key or cert, password=password)
-        context.load_cert_chain(cert, key, password=password or "")
+        try:
+            context.load_cert_chain(cert, key, password=password or "")
+        except ssl.SSLError as error:  # OpenSSL wants more of a file than it does of a certificate
+            problem = f"OpenSSL does not take it ({error.reason or error})"
+            raise errors.FileContents(Path(cert), problem, "have it issued again, and save it as plain PEM") from None
     return context
 
 

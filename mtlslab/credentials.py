@@ -64,7 +64,8 @@ def signature_hash(private_key: PrivateKey) -> hashes.SHA256 | None:
 # --- names ----------------------------------------------------------------------------------------
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")  # and what turns text around
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def check_common_name(name: str) -> str:
@@ -73,13 +74,17 @@ def check_common_name(name: str) -> str:
     RFC 5280, appendix A.1 allows 1 to 64 characters (ub-common-name). Control characters and slashes
     are refused as well: names are printed, and become names of files.
     """
+    if not isinstance(name, str):
+        raise errors.NameRefused(name, "a name is text")
+    in_bytes = len(name.encode(errors="replace"))
     rules = (
-        (not isinstance(name, str), "a name is text"),
         (not name, "it is empty; RFC 5280 wants 1 to 64 characters"),
         (len(name) > 64, f"it has {len(name)} characters; RFC 5280 wants 1 to 64 (ub-common-name)"),
-        (bool(_UNPRINTABLE.search(str(name))), "it holds a control character"),
-        ("/" in str(name) or "\\" in str(name), "it holds a slash"),
-        (str(name) != str(name).strip(), "it begins or ends with a space"),
+        (bool(_UNPRINTABLE.search(name)), "it holds a control character"),
+        (bool(_SURROGATE.search(name)), "it holds half a character, a surrogate"),
+        (in_bytes > 64, f"it takes {in_bytes} bytes in UTF-8, and cryptography writes 64 at most"),
+        ("/" in name or "\\" in name, "it holds a slash"),
+        (name != name.strip(), "it begins or ends with a space"),
     )
     for broken, rule in rules:
         if broken:
@@ -113,14 +118,21 @@ def check_host(host: str) -> str:
     return host
 
 
-def _uri(name: str) -> x509.UniformResourceIdentifier:
-    # RFC 5280 §4.2.1.6: absolute, ASCII, with a scheme and something after it.
-    parts = urlsplit(name)
-    if not parts.scheme or not (parts.netloc or (parts.path and "://" not in name)):
-        raise errors.NameRefused(name, "a URI needs a scheme and a host or path, as in spiffe://example.org/client")
-    if not name.isascii() or re.search(r"[\s<>\"{}|\\^`]", name):
-        raise errors.NameRefused(name, "a URI is ASCII without spaces; percent-encode the rest (RFC 3986)")
-    return x509.UniformResourceIdentifier(name)
+def check_uri(uri: str) -> str:
+    """Return `uri` if it may be a uniformResourceIdentifier; raise `errors.NameRefused` if not.
+
+    RFC 5280 §4.2.1.6 wants an absolute one in ASCII: a scheme, and something after it.
+    """
+    if not uri.isascii() or re.search(r"[\x00-\x20\x7f<>\"{}|\\^`]", uri):
+        raise errors.NameRefused(uri, "a URI is ASCII without spaces; percent-encode the rest (RFC 3986)")
+    rule = "a URI needs a scheme and a host or path, as in spiffe://example.org/client"
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        raise errors.NameRefused(uri, rule) from None
+    if not parts.scheme or not (parts.netloc or (parts.path and "://" not in uri)):
+        raise errors.NameRefused(uri, rule)
+    return uri
 
 
 def general_name(name: str) -> x509.GeneralName:
@@ -136,7 +148,7 @@ def general_name(name: str) -> x509.GeneralName:
         with suppress(ValueError):
             return x509.IPAddress(ipaddress.ip_address(name))
     if "://" in name or name.lower().startswith("urn:"):
-        return _uri(name)
+        return x509.UniformResourceIdentifier(check_uri(name))
     return x509.DNSName(check_host(name))
 
 
@@ -179,7 +191,7 @@ class Credential:
 
         Returns both paths. The folder is made if need be. Both files are replaced or neither: a save that is
         cut short leaves the old pair or the new one. Raises `errors.FileInTheWay` (a FileExistsError) where a
-        file exists and `overwrite` is not set, `errors.NameRefused`.
+        file exists and `overwrite` is not set, `errors.FileUnwritable`, `errors.NameRefused`.
         """
         certificate_path, key_path = _pair(folder, name)
         for path in (certificate_path, key_path):
@@ -187,11 +199,14 @@ class Credential:
                 raise errors.FileInTheWay(
                     path, "the file exists", "save elsewhere, or pass overwrite=True to replace it"
                 )
-        certificate_path.parent.mkdir(parents=True, exist_ok=True)
-        certificates = (self.certificate, *self.chain)
-        _replace_pair(
-            key_path, private_key_pem(self.private_key), certificate_path, b"".join(map(certificate_pem, certificates))
-        )
+        certificates = b"".join(map(certificate_pem, (self.certificate, *self.chain)))
+        try:
+            certificate_path.parent.mkdir(parents=True, exist_ok=True)
+            _replace_pair(key_path, private_key_pem(self.private_key), certificate_path, certificates)
+        except OSError as error:
+            problem = f"the pair cannot be written ({error.strerror or error})"
+            cure = "check that this is a folder you may write to, and that the disk has room"
+            raise errors.FileUnwritable(certificate_path.parent, problem, cure) from error
         return certificate_path, key_path
 
     @classmethod
@@ -242,7 +257,13 @@ def read_certificates(path: str | os.PathLike[str]) -> list[x509.Certificate]:
 
     Raises `errors.FileMissing`, `errors.FileUnreadable` or `errors.FileContents`.
     """
-    return _parse(path, "certificate", x509.load_pem_x509_certificates)
+
+    def parse(data: bytes) -> list[x509.Certificate]:
+        if data.count(b"-----BEGIN ") != data.count(b"-----END "):
+            raise ValueError("a block without an end")  # which the parser would leave out without a word
+        return x509.load_pem_x509_certificates(data)
+
+    return _parse(path, "certificate", parse)
 
 
 def read_private_key(path: str | os.PathLike[str], *, password: str | None = None) -> PrivateKey:
@@ -250,7 +271,7 @@ def read_private_key(path: str | os.PathLike[str], *, password: str | None = Non
 
     Raises `errors.FileMissing`, `errors.FileUnreadable` or `errors.FileContents`.
     """
-    secret = password.encode() if password is not None else None
+    secret = password.encode() if password else None
 
     def parse(data: bytes) -> PrivateKey:
         try:
@@ -322,7 +343,7 @@ def _explain(data: bytes, wanted: str) -> tuple[str, str]:
         (
             wanted == "private key" and b"BEGIN CERTIFICATE-" in data and b"PRIVATE KEY-----" not in data,
             "it holds a certificate where a private key is meant",
-            "swap the two files",
+            "name the file of its key, or swap the two files",
         ),
         (b"ENCRYPTED" in data, "the password does not open it", "check the password"),
     )
@@ -356,26 +377,33 @@ def _replace_pair(key_path: Path, key: bytes, certificate_path: Path, certificat
     """Replace two files as one step: all is written beside them first, and only then renamed into place.
 
     Between the two renames a failure puts the old key back; a process killed there leaves the new certificate
-    waiting, and the next load finishes the step.
+    waiting, and the next load, or save, finishes the step.
     """
+    _finish_cut_short_save(key_path, certificate_path)
+    new_key, new_certificate = _pending(key_path), _pending(certificate_path)
+    new_certificate.unlink(missing_ok=True)
     old_key = key_path.read_bytes() if key_path.exists() else None
     try:
-        _write_private(_pending(key_path), key)
-        _write_private(_pending(certificate_path), certificate)
-        _pending(certificate_path).chmod(0o644)
+        _write_private(new_key, key)
+        _write_private(new_certificate, certificate)
+        new_certificate.chmod(0o644)
+        new_key.replace(key_path)
+        with suppress(FileNotFoundError):  # another process loads this pair, and has finished the step already
+            new_certificate.replace(certificate_path)
+    except BaseException:
+        if new_certificate.exists() and not new_key.exists():  # between the two renames
+            _put_back(key_path, old_key)
+        new_certificate.unlink(missing_ok=True)
+        new_key.unlink(missing_ok=True)
+        raise
+
+
+def _put_back(key_path: Path, old_key: bytes | None) -> None:
+    if old_key is None:
+        key_path.unlink()
+    else:
+        _write_private(_pending(key_path), old_key)
         _pending(key_path).replace(key_path)
-        try:
-            _pending(certificate_path).replace(certificate_path)
-        except BaseException:
-            if old_key is None:
-                key_path.unlink()
-            else:
-                _write_private(_pending(key_path), old_key)
-                _pending(key_path).replace(key_path)
-            raise
-    finally:
-        for path in (key_path, certificate_path):
-            _pending(path).unlink(missing_ok=True)
 
 
 def _finish_cut_short_save(key_path: Path, certificate_path: Path) -> None:
@@ -384,3 +412,4 @@ def _finish_cut_short_save(key_path: Path, certificate_path: Path) -> None:
         if pending.exists():
             read_credential(pending, key_path)  # raises unless the two belong together
             pending.replace(certificate_path)
+            _pending(key_path).unlink(missing_ok=True)

@@ -28,7 +28,7 @@ class CSRRefused(MtlslabError, ValueError):
     """A certificate signing request that the CA does not sign.
 
     Fields: `reason` (one of "bad-signature", "weak-key", "wants-ca", "wants-purpose", "no-san",
-    "bad-name") and `detail` (the sentence that explains it and names the cure).
+    "bad-name", "bad-request") and `detail` (the sentence that explains it and names the cure).
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -70,6 +70,10 @@ class FileContents(FileRefused, ValueError):
 
 class FileInTheWay(FileRefused, FileExistsError):
     """A file of this name exists, and overwriting was not asked for."""
+
+
+class FileUnwritable(FileRefused, OSError):
+    """The files cannot be written into this folder."""
 
 
 class KeyMismatch(MtlslabError, ValueError):

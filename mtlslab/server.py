@@ -1,13 +1,16 @@
 """An HTTPS server that asks its callers for a certificate, and remembers each visit.
 
-Every connection has a thread of its own, and the handshake runs there: one that never ends holds up
-nobody else. There is room for `max_connections`; when they are all taken, the oldest one that is not
-being answered gives way to the newcomer, so silent callers cannot shut out honest ones.
+A caller waits in the lobby, at the price of one socket, until it says something. Then its connection gets a thread of
+its own, and the handshake runs there: one that never ends holds up nobody else. Lobby and threads each have room for
+`max_connections`; when all of it is taken, the oldest one that is not being answered gives way to the newcomer, so
+idle callers cannot shut out honest ones.
 """
 
 from __future__ import annotations
 
 import errno
+import queue
+import re
 import selectors
 import socket
 import ssl
@@ -16,7 +19,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from email.message import Message
@@ -47,6 +49,10 @@ MAX_BODY = 1 << 20
 
 _DRAIN_SECONDS = 1.0
 _SETTLE_SECONDS = 1.0
+_STOP_SECONDS = 0.5
+
+_BACKLOG = 4096
+"""How many callers the kernel may keep waiting, if it will: the next one has to knock again, a second later."""
 
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 """Linux only. A caller whose stack holds back small packets (Nagle) until the last one is acknowledged, and a kernel
@@ -101,7 +107,7 @@ class Visit:
     method: str | None = None
     path: str | None = None
     status: int | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
     def __repr__(self) -> str:
         if self.refusal:
@@ -141,9 +147,19 @@ def server_context(
     with tempfile.TemporaryDirectory() as folder:  # the ssl module reads keys from files only; this one is ours alone
         context.load_cert_chain(*credential.save(folder, "server"))
     if client_ca is not None:
-        authorities = [client_ca] if isinstance(client_ca, x509.Certificate) else client_ca
-        context.load_verify_locations(cadata=b"".join(map(certificate_pem, authorities)).decode())
+        context.load_verify_locations(cadata=b"".join(map(certificate_pem, _authorities(client_ca))).decode())
     return context
+
+
+def _authorities(client_ca: object) -> list[x509.Certificate]:
+    given = [client_ca] if isinstance(client_ca, x509.Certificate) else client_ca
+    listed = list(given) if isinstance(given, Iterable) else []
+    if not listed or not all(isinstance(one, x509.Certificate) for one in listed):
+        raise errors.OptionRefused(
+            "client_ca",
+            f"{client_ca!r} is not a certificate, nor some of them; give ca.certificate, an x509.Certificate",
+        )
+    return listed
 
 
 class Server:
@@ -169,6 +185,12 @@ class Server:
         `port`: None takes 3000, or a free one where 3000 is taken; 0 takes a free one. `timeout`: how many seconds a
         caller may be silent. Raises `errors.OptionRefused`.
         """
+        if not (_is_number(timeout) and 0 < timeout <= 86400):
+            raise errors.OptionRefused("timeout", f"{timeout!r} is not a number of seconds, more than 0, a day at most")
+        if not (_is_number(max_connections) and isinstance(max_connections, int) and max_connections > 0):
+            raise errors.OptionRefused("max_connections", f"{max_connections!r} is not a whole number, 1 or more")
+        if port is not None and not (_is_number(port) and isinstance(port, int) and 0 <= port <= 65535):
+            raise errors.OptionRefused("port", f"{port!r} is not a port; give a number from 0 (any free one) to 65535")
         authorities = client_ca if client_ca is None or isinstance(client_ca, x509.Certificate) else tuple(client_ca)
         self._new_context = partial(server_context, credential, client_ca=authorities, client_auth=client_auth)
         self._context = self._new_context()
@@ -179,8 +201,10 @@ class Server:
         self.port: int | None = None
         self._wanted_port = port
         self._visits: deque[Visit] = deque(maxlen=1000)
-        self._connections: dict[_Connection, None] = {}  # in order of arrival
+        self._lobby: dict[_Connection, None] = {}  # who has said nothing yet, in order of arrival
+        self._connections: dict[_Connection, None] = {}  # who has a thread, in order of arrival
         self._changed = threading.Condition()
+        self._stopping = False
         self._acceptor: threading.Thread | None = None
         self._wake: socket.socket | None = None  # closed to stop the accepting thread
 
@@ -203,7 +227,9 @@ class Server:
         way, a second at most.
         """
         with self._changed:
-            self._changed.wait_for(lambda: not any(c.is_new for c in self._connections), _SETTLE_SECONDS)
+            self._changed.wait_for(
+                lambda: not any(c.is_new for c in (*self._lobby, *self._connections)), _SETTLE_SECONDS
+            )
             return list(self._visits)
 
     def start(self) -> Self:
@@ -212,6 +238,7 @@ class Server:
             return self
         listeners = _listen(self._wanted_port)
         self._wake, woken = socket.socketpair()
+        self._stopping = False
         self.port = listeners[0].getsockname()[1]
         self._acceptor = threading.Thread(target=self._accept, args=(listeners, woken), daemon=True)
         self._acceptor.start()
@@ -221,13 +248,16 @@ class Server:
         """Stop listening, end every connection and free the port. A server that is not running stays so."""
         if self._acceptor is None or self._wake is None:
             return
+        self._stopping = True
         self._wake.close()
         self._acceptor.join()
         self._acceptor = None
+        deadline = time.monotonic() + _STOP_SECONDS
         with self._changed:
-            for connection in self._connections:
-                connection.hang_up()
-            self._changed.wait_for(lambda: not self._connections, _DRAIN_SECONDS)
+            while self._connections and time.monotonic() < deadline:
+                for connection in self._connections:
+                    connection.hang_up("the server was stopped")
+                self._changed.wait(0.05)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -240,39 +270,76 @@ class Server:
     # --- the accepting thread ---
 
     def _accept(self, listeners: list[socket.socket], woken: socket.socket) -> None:
-        # The pool hands a thread from one connection to the next: a new thread costs OpenSSL a new random generator.
-        workers = ThreadPoolExecutor(self.max_connections, thread_name_prefix="mtlslab-server")
+        workers = _Workers()
         with ExitStack() as stack, selectors.DefaultSelector() as selector:
-            stack.callback(workers.shutdown, wait=False)
+            stack.callback(workers.dismiss)
             for waited_for in (*listeners, woken):
                 stack.enter_context(waited_for)
                 selector.register(waited_for, selectors.EVENT_READ)
-            while True:
-                ready = [key.fileobj for key, _ in selector.select()]
-                if woken in ready:
-                    return
-                for listener in listeners:
-                    if listener in ready:
-                        self._welcome(listener, workers)
+            while not self._stopping:
+                ready = [key for key, _ in selector.select(self._patience())]
+                for key in ready:  # before anyone new comes in: who has begun to speak does not have to give way
+                    if key.data is not None:
+                        self._listen_to(key.data, selector, workers)
+                for key in ready:
+                    if key.fileobj in listeners:
+                        self._welcome(key.fileobj, selector)
+                while len(self._lobby) > self.max_connections or self._patience() == 0:
+                    self._send_away_first(selector)
+            while self._lobby:
+                self._send_away_first(selector)
 
-    def _welcome(self, listener: socket.socket, workers: ThreadPoolExecutor) -> None:
-        self._make_room()
+    def _patience(self) -> float | None:
+        """Return for how many more seconds the first one in the lobby may be silent; None if nobody is there."""
+        first = next(iter(self._lobby), None)
+        return None if first is None else max(0.0, first.began + self.timeout - time.monotonic())
+
+    def _welcome(self, listener: socket.socket, selector: selectors.BaseSelector) -> None:
         try:
             plain, _ = listener.accept()
-        except OSError as error:  # the caller has left again; or no file descriptor is free: let some threads end
+        except OSError as error:  # the caller has left again; or no file descriptor is free: make one so
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                time.sleep(0.01)
+                if self._lobby:
+                    self._send_away_first(selector)
+                else:
+                    self._make_room(len(self._connections))
+                    time.sleep(0.01)
             return
         connection = _Connection(self, plain)
         with self._changed:
+            self._lobby[connection] = None
+        selector.register(plain, selectors.EVENT_READ, connection)
+
+    def _listen_to(self, connection: _Connection, selector: selectors.BaseSelector, workers: _Workers) -> None:
+        """Give a thread to a caller who has begun to speak, unless it has only hung up."""
+        try:
+            if not connection.plain.recv(1, socket.MSG_PEEK):
+                raise ConnectionResetError("the caller left without a word")
+        except OSError as error:
+            self._send_away(connection, selector, error)
+            return
+        selector.unregister(connection.plain)
+        self._make_room(self.max_connections)
+        with self._changed:
+            del self._lobby[connection]
             self._connections[connection] = None
         workers.submit(connection.run)
 
-    def _make_room(self) -> None:
+    def _send_away(self, connection: _Connection, selector: selectors.BaseSelector, error: OSError) -> None:
+        selector.unregister(connection.plain)
+        connection.plain.close()
+        self._remember(connection, Visit(refusal=_refusal(error)))
         with self._changed:
-            while len(self._connections) >= self.max_connections:
+            del self._lobby[connection]
+
+    def _send_away_first(self, selector: selectors.BaseSelector) -> None:
+        self._send_away(next(iter(self._lobby)), selector, TimeoutError("the caller said nothing"))
+
+    def _make_room(self, limit: int) -> None:
+        with self._changed:
+            while len(self._connections) >= max(limit, 1) and not self._stopping:
                 if idle := next((c for c in self._connections if not c.answering), None):
-                    idle.hang_up()
+                    idle.hang_up("the caller was idle, and its place was needed")
                 self._changed.wait(0.05)
 
     # --- what connections call ---
@@ -292,9 +359,39 @@ class Server:
             self._changed.notify_all()
 
     def _forget(self, connection: _Connection) -> None:
-        with self._changed:
+        with self._changed:  # closed in here, or `hang_up` might meet another socket with the same number
+            connection.plain.close()
             self._connections.pop(connection, None)
             self._changed.notify_all()
+
+
+class _Workers:
+    """Daemon threads that go from one job to the next: a new thread costs OpenSSL a new random generator.
+
+    The threads of `concurrent.futures` would keep the interpreter from exiting while a caller is connected.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._hired = 0
+
+    def submit(self, job: Callable[[], None]) -> None:
+        self._jobs.put(job)
+        if not self._idle.acquire(blocking=False):
+            with suppress(RuntimeError):  # the machine gives no more threads: one of those at work will take it
+                threading.Thread(target=self._work, name="mtlslab-server", daemon=True).start()
+                self._hired += 1
+
+    def dismiss(self) -> None:
+        """Let each thread end after its job."""
+        for _ in range(self._hired):
+            self._jobs.put(None)
+
+    def _work(self) -> None:
+        while job := self._jobs.get():
+            job()
+            self._idle.release()
 
 
 class _Connection:
@@ -304,36 +401,44 @@ class _Connection:
         self.server = server
         self.plain = plain
         self.began = time.monotonic()
+        self.client: x509.Certificate | None = None
+        self.tls_version: str | None = None
         self.is_decided = False
         self.answering = False
+        self.hung_up_because: str | None = None
 
     @property
     def is_new(self) -> bool:
         """True while the handshake's outcome may still come within the time that `Server.visits` waits."""
         return not self.is_decided and time.monotonic() - self.began < _SETTLE_SECONDS
 
-    def hang_up(self) -> None:
+    def hang_up(self, reason: str) -> None:
         """Wake the thread that waits on this connection; it will find the connection ended."""
+        self.hung_up_because = reason
         with suppress(OSError):
             self.plain.shutdown(socket.SHUT_RDWR)
 
     def run(self) -> None:
-        server = self.server
+        """Serve this caller. Nothing that goes wrong leaves this method: it ends up in a visit."""
         try:
-            self.plain.settimeout(server.timeout)
+            self.plain.settimeout(self.server.timeout)
             self.plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-            tls = server._context.wrap_socket(self.plain, server_side=True, do_handshake_on_connect=False)
-        except OSError:  # the caller vanished before the first byte
-            self.plain.close()
-            server._forget(self)
-            return
-        self.plain = tls
-        try:
+            context = self.server._context
+            self.plain = tls = context.wrap_socket(self.plain, server_side=True, do_handshake_on_connect=False)
             if self._handshake(tls):
                 self._converse(tls)
-        finally:
             _close_politely(tls)
-            server._forget(self)
+        except OSError as error:  # the caller vanished before the first byte
+            self._decide(_refusal(error))
+        except Exception as error:  # for instance a certificate that OpenSSL can read, and cryptography cannot
+            self._decide(None, error)
+        finally:
+            self.server._forget(self)
+
+    def _decide(self, refusal: Refusal | None, error: BaseException | None = None) -> None:
+        """Remember this visit, unless it has been."""
+        if not self.is_decided:
+            self.server._remember(self, Visit(self.client, refusal, self.tls_version, error=error))
 
     def _handshake(self, tls: ssl.SSLSocket) -> bool:
         try:
@@ -344,45 +449,73 @@ class _Connection:
         except OSError as error:
             # version() is None until a handshake is done, and a suite is set early under TLS 1.3, late under 1.2.
             is_tls13 = tls.cipher() is not None
-            refusal = refusals.from_exception(
-                error,
-                seen_by="server",
-                tls_version="TLSv1.3" if is_tls13 else "TLSv1.2",
-                sent_certificate=False,
-                in_handshake=not is_tls13,
-            )
-            agreed = refusal is not None and refusal.reason in refusals.CERTIFICATE_REASONS
-            tls_version = "TLSv1.3" if is_tls13 else "TLSv1.2" if agreed else None
-            self.server._remember(self, Visit(refusal=refusal, tls_version=tls_version))
+            ended = TimeoutError(self.hung_up_because) if self.hung_up_because else error
+            refusal = _refusal(ended, "TLSv1.3" if is_tls13 else "TLSv1.2")
+            agreed = refusal.reason in refusals.CERTIFICATE_REASONS
+            self.tls_version = "TLSv1.3" if is_tls13 else "TLSv1.2" if agreed else None
+            self._decide(refusal)
             return False
         return True
 
     def _converse(self, tls: ssl.SSLSocket) -> None:
+        self.tls_version = tls.version()
         der = tls.getpeercert(binary_form=True)
         self.client = x509.load_der_x509_certificate(der) if der else None
-        self.tls_version = tls.version()
         with suppress(OSError):
             _Handler(tls, self)
-        if not self.is_decided:
-            self.server._remember(self, Visit(client=self.client, tls_version=self.tls_version))
+        self._decide(None)
 
     def answer(self, request: Request) -> Reply:
         """Have the app answer, and remember the visit before the reply goes out, so that it is there in time."""
         error = None
         try:
-            reply = self.server.app(request)
-            reply = Reply(reply) if isinstance(reply, str) else reply
-        except Exception as raised:
+            reply = _checked(self.server.app(request))
+        except BaseException as raised:
             error, reply = raised, Reply("the server's app failed\n", 500)
-        visit = Visit(self.client, None, self.tls_version, request.method, request.path, reply.status, error)
-        self.server._remember(self, visit)
+        self.remember(request.method, request.path, reply.status, error)
         return reply
+
+    def remember(self, method: str | None, path: str | None, status: int, error: BaseException | None = None) -> None:
+        """Remember a request and the status of its reply."""
+        visit = Visit(self.client, None, self.tls_version, method, path, status, error)
+        self.server._remember(self, visit)
+
+
+def _refusal(error: OSError, tls_version: str | None = None) -> Refusal:
+    """Return the refusal behind an error of a handshake, as the server sees it."""
+    is_tls13 = tls_version == "TLSv1.3"
+    refusal = refusals.from_exception(
+        error, seen_by="server", tls_version=tls_version, sent_certificate=False, in_handshake=not is_tls13
+    )
+    if refusal is not None:
+        return refusal
+    advice = refusals.REASONS["connection-lost"].server_advice
+    return Refusal("client", "connection-lost", None, 35, str(error), advice)
+
+
+def _checked(reply: object) -> Reply:
+    """Return what an app answered as a `Reply` that can be sent; raise if it cannot."""
+    if isinstance(reply, str):
+        reply = Reply(reply)
+    if not isinstance(reply, Reply):
+        raise TypeError(f"an app returns a Reply or a str, not {type(reply).__name__}")
+    if not (isinstance(reply.status, int) and 200 <= reply.status <= 599):
+        raise ValueError(f"{reply.status!r} is not the status of a reply: 200 to 599 (RFC 9110 §15)")
+    reply.text.encode()
+    for field_line in reply.headers.items():
+        if re.search(r"[\r\n\0]", "".join(field_line)):
+            raise ValueError("a header holds a line break (RFC 9110 §5.5)")
+        "".join(field_line).encode("latin-1")
+    return reply
 
 
 class _Handler(BaseHTTPRequestHandler):
     """The standard library's HTTP, with our `app` behind it."""
 
     protocol_version = "HTTP/1.1"
+    default_request_version = (
+        "HTTP/1.0"  # or a request that cannot be read gets a reply as in HTTP/0.9: without a status
+    )
     server_version, sys_version = "mtlslab", ""
     wbufsize = 1 << 16  # head and body leave in one TLS record
 
@@ -393,12 +526,23 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Print nothing: `Server.visits` is the log."""
 
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer a request that never reaches the app, and remember it like any other."""
+        self._connection.remember(self.command, getattr(self, "path", None), code)
+        super().send_error(code, message, explain)
+
+    def handle_expect_100(self) -> bool:
+        """Tell a caller who asks first to send its body; at once, or both ends wait (RFC 9110 §10.1.1)."""
+        proceed = super().handle_expect_100()
+        self.wfile.flush()
+        return proceed
+
     def _answer(self) -> None:
         body = self._body()
         if body is None:
             return
-        self._connection.answering = True
         connection = self._connection
+        connection.answering = True
         request = Request(self.command, self.path, self.headers, body, connection.client, connection.tls_version)
         reply = connection.answer(request)
         content = reply.text.encode()
@@ -409,34 +553,39 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
-        self._connection.answering = False
+        connection.answering = False
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _answer  # noqa: N815 (http.server's names)
 
     def _body(self) -> bytes | None:
-        length = self.headers.get("Content-Length", "0")
+        lengths = set(self.headers.get_all("Content-Length", ["0"]))
+        length = lengths.pop()
         if "Transfer-Encoding" in self.headers:
             self.send_error(411)
-        elif not (length.isascii() and length.isdigit()):
+        elif lengths or not re.fullmatch(r"[0-9]{1,20}", length):
             self.send_error(400)
         elif int(length) > MAX_BODY:
             self.send_error(413)
         else:
-            return self.rfile.read(int(length))
+            body = self.rfile.read(int(length))
+            if len(body) == int(length):
+                return body  # else the caller left in the middle of it
         self.close_connection = True
         return None
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _listen(wanted: int | None) -> list[socket.socket]:
     """Open a listener on each loopback address, all with the same port."""
-    if wanted is not None and not (isinstance(wanted, int) and 0 <= wanted <= 65535):
-        raise errors.OptionRefused("port", f"{wanted!r} is not a port; give a number from 0 (any free one) to 65535")
     for port in (USUAL_PORT, 0) if wanted is None else (wanted,):
         for _ in range(20):  # a free port of one address may be taken on the other: draw again
             try:
                 return _listen_everywhere(port)
             except OSError as error:
-                if error.errno == errno.EACCES:
+                if error.errno == errno.EACCES and wanted is not None:  # nobody asked for 3000: draw another
                     raise errors.OptionRefused("port", f"{port} needs more rights; take one from 1024 up") from None
             if port != 0:
                 break
@@ -449,7 +598,7 @@ def _listen_everywhere(port: int) -> list[socket.socket]:
         for family, address in LOOPBACK:
             if family == socket.AF_INET6 and not _has_ipv6_loopback():
                 continue
-            listener = socket.create_server((address, port), family=family, backlog=512)
+            listener = socket.create_server((address, port), family=family, backlog=_BACKLOG)
             listener.setblocking(False)
             listeners.append(listener)
             port = listener.getsockname()[1]
@@ -486,4 +635,3 @@ def _close_politely(tls: ssl.SSLSocket) -> None:
             tls.settimeout(left)
             if not socket.socket.recv(tls, 1 << 16):  # the plain socket's recv: what comes is not for TLS any more
                 break
-    tls.close()

@@ -1,0 +1,598 @@
+"""Keys, names, CSRs, and the files of a credential: what is refused, and that nothing is lost or leaked."""
+
+import contextlib
+import os
+import stat
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
+
+from mtlslab import CertificateAuthority, Credential, credentials, errors, new_csr, new_private_key
+from mtlslab.credentials import certificate_pem, private_key_pem, read_certificates, read_credential, read_private_key
+from mtlslab.profiles import CLIENT
+
+PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
+PKCS8 = serialization.PrivateFormat.PKCS8
+
+
+# --- keys and names -------------------------------------------------------------------------------
+
+
+def test_the_three_kinds_of_keys() -> None:
+    """Each word makes the key that it names; the default is P-256."""
+    default, rsa_key, ed25519_key = new_private_key(), new_private_key("rsa-2048"), new_private_key("ed25519")
+    assert isinstance(default, ec.EllipticCurvePrivateKey)
+    assert default.curve.name == "secp256r1"
+    assert isinstance(rsa_key, rsa.RSAPrivateKey)
+    assert (rsa_key.key_size, rsa_key.public_key().public_numbers().e) == (2048, 65537)
+    assert isinstance(ed25519_key, ed25519.Ed25519PrivateKey)
+
+
+@pytest.mark.parametrize("word", ["rsa-1024", "ec", "", "EC-P256", None])
+def test_other_kinds_of_keys_are_refused(word: Any) -> None:
+    """Any other word is refused, with the three that are known."""
+    with pytest.raises(errors.KeyTypeRefused, match="ec-p256, rsa-2048, ed25519"):
+        new_private_key(word)
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "a" * 64, "example-ca", "Jürgen", "クライアント", "O'Neil & Co. <x>", "*", "a.b c"]
+)
+def test_common_names_that_are_fine(name: str) -> None:
+    """A common name is any text of 1 to 64 characters that can be printed and can name a file."""
+    csr = new_csr(new_private_key(), name)
+    assert [attribute.value for attribute in csr.subject] == [name]
+
+
+BAD_COMMON_NAMES = [
+    ("", "empty"),
+    ("a" * 65, "65 characters"),
+    ("名" * 30, "90 bytes"),
+    ("a\nb", "control character"),
+    ("a\0b", "control character"),
+    ("a\x7f", "control character"),
+    ("a\x85b", "control character"),
+    ("txt.\u202eexe", "control character"),
+    ("half \ud800", "surrogate"),
+    ("a/b", "slash"),
+    ("..\\b", "slash"),
+    (" a", "space"),
+    ("a ", "space"),
+    (None, "text"),
+    (7, "text"),
+    (b"client", "text"),
+]
+
+
+@pytest.mark.parametrize(("name", "rule"), BAD_COMMON_NAMES)
+def test_common_names_that_are_refused(name: Any, rule: str, tmp_path: Path, client_credential: Credential) -> None:
+    """Each bad name is refused with the rule that it breaks, for a subject, a CA and a file alike."""
+    for use in (
+        lambda: new_csr(new_private_key(), name),
+        lambda: CertificateAuthority.create(name),
+        lambda: client_credential.save(tmp_path, name),
+        lambda: Credential.load(tmp_path, name),
+    ):
+        with pytest.raises(errors.NameRefused, match=rule) as refused:
+            use()
+        assert refused.value.name == name
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["..", ".client", "a:b", "a*", "a?", "con|x", '"a"', "<a>"])
+def test_file_names_that_are_refused(name: str, tmp_path: Path, client_credential: Credential) -> None:
+    """A name that is hidden, or that some system cannot write, is no name for a file."""
+    with pytest.raises(errors.NameRefused, match="file name"):
+        client_credential.save(tmp_path, name)
+
+
+GOOD_NAMES: list[tuple[str, x509.GeneralName]] = [
+    ("localhost", x509.DNSName("localhost")),
+    ("a-1.example.com", x509.DNSName("a-1.example.com")),
+    ("*.example.com", x509.DNSName("*.example.com")),
+    ("xn--bcher-kva.example", x509.DNSName("xn--bcher-kva.example")),
+    ("3com.com", x509.DNSName("3com.com")),
+    (".".join(["a" * 63] * 3 + ["b" * 61]), x509.DNSName(".".join(["a" * 63] * 3 + ["b" * 61]))),
+    ("127.0.0.1", x509.IPAddress(ip_address("127.0.0.1"))),
+    ("::1", x509.IPAddress(ip_address("::1"))),
+    ("spiffe://example.org/client", x509.UniformResourceIdentifier("spiffe://example.org/client")),
+    ("urn:uuid:1234", x509.UniformResourceIdentifier("urn:uuid:1234")),
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), GOOD_NAMES)
+def test_alternative_names_are_told_apart(name: str, kind: x509.GeneralName) -> None:
+    """DNS names, IP addresses and URIs get into the CSR as what they are."""
+    csr = new_csr(new_private_key(), "localhost", names=[name])
+    assert list(csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value) == [kind]
+
+
+BAD_NAMES = [
+    ("", "not empty"),
+    (None, "text"),
+    ("local host", "letters, digits"),
+    ("local_host", "letters, digits"),
+    ("-a.example.com", "letters, digits"),
+    ("a-.example.com", "letters, digits"),
+    ("a..b", "letters, digits"),
+    (".example.com", "letters, digits"),
+    ("example.com.", "letters, digits"),
+    ("a" * 64 + ".com", "letters, digits"),
+    (".".join(["a" * 63] * 4), "253"),
+    ("example.com/path", "letters, digits"),
+    ("bücher.example", "ASCII"),
+    ("a\n.example.com", "control character"),
+    ("*", "wildcard"),
+    ("*.com", "wildcard"),
+    ("a.*.com", "wildcard"),
+    ("a*.example.com", "wildcard"),
+    ("*.*.example.com", "wildcard"),
+    ("256.1.1.1", "IP address"),
+    ("1.2.3", "IP address"),
+    ("127.0.0.1:443", "letters, digits"),
+    ("fe80::1%eth0", "letters, digits"),
+    ("[::1]", "letters, digits"),
+    ("https://", "URI"),
+    ("://example.org", "URI"),
+    ("http://[::1", "URI"),
+    ("spiffe://exämple.org", "URI"),
+    ("spiffe://example.org/a b", "URI"),
+]
+
+
+@pytest.mark.parametrize(("name", "rule"), BAD_NAMES)
+def test_alternative_names_that_are_refused(name: Any, rule: str) -> None:
+    """A name that is none of the three is refused with the rule that it breaks."""
+    with pytest.raises(errors.NameRefused, match=rule):
+        new_csr(new_private_key(), "localhost", names=[name])
+
+
+def test_names_is_a_list() -> None:
+    """A single name in the place of a list is not taken apart into letters."""
+    with pytest.raises(errors.NameRefused, match="list"):
+        new_csr(new_private_key(), "localhost", names="localhost")
+
+
+# --- saving ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pairs(ca: CertificateAuthority) -> list[Credential]:
+    """Three credentials of one name."""
+    return [ca.issue("client", CLIENT) for _ in range(3)]
+
+
+def test_a_credential_survives_saving_and_loading(ca: CertificateAuthority, tmp_path: Path) -> None:
+    """What is loaded is what was saved: the leaf first, then its chain, and the key as PKCS #8."""
+    saved = ca.create_issuing_ca("issuing").issue("client", CLIENT)
+    certificate_path, key_path = saved.save(tmp_path / "new" / "folder", "client")
+    loaded = Credential.load(tmp_path / "new" / "folder", "client")
+    assert (loaded.certificate, loaded.chain) == (saved.certificate, saved.chain)
+    assert read_certificates(certificate_path) == [saved.certificate, *saved.chain]
+    assert key_path.read_text(encoding="ascii").startswith("-----BEGIN PRIVATE KEY-----\n")
+
+
+@pytest.mark.parametrize("existing", ["client.crt", "client.key"])
+def test_nothing_is_overwritten_silently(pairs: list[Credential], tmp_path: Path, existing: str) -> None:
+    """Where one of the two files exists, neither is written unless overwriting is asked for."""
+    (tmp_path / existing).write_text("precious")
+    with pytest.raises(FileExistsError, match="overwrite=True") as refused:
+        pairs[0].save(tmp_path, "client")
+    assert isinstance(refused.value, errors.FileInTheWay)
+    assert refused.value.path == tmp_path / existing
+    assert [path.name for path in tmp_path.iterdir()] == [existing]
+    assert (tmp_path / existing).read_text() == "precious"
+    pairs[0].save(tmp_path, "client", overwrite=True)
+    assert Credential.load(tmp_path, "client").certificate == pairs[0].certificate
+
+
+@contextlib.contextmanager
+def umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+@pytest.mark.parametrize("mask", [0, 0o022, 0o077])
+def test_keys_are_for_their_owner_alone(pairs: list[Credential], tmp_path: Path, mask: int) -> None:
+    """A key has mode 0600 whatever the umask, also where it replaces a file that all could read."""
+    (tmp_path / "client.key").touch()
+    (tmp_path / "client.key").chmod(0o666)
+    with umask(mask):
+        certificate, key = pairs[0].save(tmp_path, "client", overwrite=True)
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(certificate.stat().st_mode) == 0o644
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+def test_a_key_is_never_readable_by_others(
+    pairs: list[Credential], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no moment at which the key's file has another mode than 0600."""
+    modes = []
+    fsync = os.fsync
+
+    def look(descriptor: int) -> None:
+        modes.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look)
+    with umask(0):
+        pairs[0].save(tmp_path, "client")
+    assert modes == [0o600, 0o600]
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(pairs: list[Credential], tmp_path: Path) -> None:
+    """Saving into a file in the place of a folder says so."""
+    (tmp_path / "file").touch()
+    with pytest.raises(errors.FileUnwritable, match="check that this is a folder") as refused:
+        pairs[0].save(tmp_path / "file", "client")
+    assert refused.value.path == tmp_path / "file"
+
+
+def interrupt_after(lines: int, how: Callable[[], None]) -> Callable[..., Any]:
+    """Return a trace function that calls `how` once a save has done so many lines of its work on files."""
+    left, at_work = lines, False
+
+    def trace(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+        nonlocal left, at_work
+        if frame.f_code.co_filename != credentials.__file__:
+            return None
+        at_work = at_work or frame.f_code.co_name == credentials._replace_pair.__name__
+        if at_work and event == "line":
+            left -= 1
+            if left < 0:
+                how()
+        return trace
+
+    return trace
+
+
+def press_control_c() -> None:
+    raise KeyboardInterrupt
+
+
+def save_until(lines: int, how: Callable[[], None], credential: Credential, folder: Path) -> bool:
+    """Save a credential over what is there, but be interrupted after so many lines; return whether it was finished."""
+    before = sys.gettrace()
+    sys.settrace(interrupt_after(lines, how))
+    try:
+        credential.save(folder, "client", overwrite=True)
+    except KeyboardInterrupt:
+        return False
+    finally:
+        sys.settrace(before)
+    return True
+
+
+def write(credential: Credential, folder: Path) -> None:
+    """Put a pair where it belongs, in a folder that was emptied."""
+    for path in folder.iterdir():
+        path.unlink()
+    (folder / "client.crt").write_bytes(certificate_pem(credential.certificate))
+    (folder / "client.key").write_bytes(private_key_pem(credential.private_key))
+
+
+def test_an_interrupted_save_leaves_the_old_pair_or_the_new(pairs: list[Credential], tmp_path: Path) -> None:
+    """Wherever Ctrl-C meets a save, a pair that belongs together is left, and no other file."""
+    old, new, _ = pairs
+    seen: list[x509.Certificate] = []
+    finished = False
+    while not finished:
+        write(old, tmp_path)
+        finished = save_until(len(seen), press_control_c, new, tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["client.crt", "client.key"], len(seen)
+        seen.append(Credential.load(tmp_path, "client").certificate)
+    assert len(seen) > 20
+    assert seen[0] == old.certificate
+    assert seen[-1] == new.certificate
+    assert set(seen) == {old.certificate, new.certificate}
+
+
+def test_an_interrupted_first_save_leaves_nothing_or_all(pairs: list[Credential], tmp_path: Path) -> None:
+    """Where there was no pair before, an interruption leaves none, or a whole one."""
+    left = set()
+    finished, lines = False, 0
+    while not finished:
+        for path in tmp_path.iterdir():
+            path.unlink()
+        finished = save_until(lines, press_control_c, pairs[0], tmp_path)
+        lines += 1
+        left.add(tuple(sorted(path.name for path in tmp_path.iterdir())))
+    assert left == {(), ("client.crt", "client.key")}
+    assert Credential.load(tmp_path, "client").certificate == pairs[0].certificate
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_killed_save_leaves_the_old_pair_or_the_new(pairs: list[Credential], tmp_path: Path) -> None:
+    """A process killed at any line of a save, and another killed at any line of the next, leave one of the pairs."""
+    for number, credential in enumerate(pairs):
+        credential.save(tmp_path, f"pair-{number}")
+    (tmp_path / "work").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", "import test_credentials; test_credentials.kill_at_every_line()"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(["", *filter(None, sys.path)])},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "after one: new, old; after two: middle, new"
+
+
+def kill_at_every_line() -> None:
+    """Run by the test above, in a process without other threads, so that it can fork."""
+    folder = Path("work")
+    old, middle, new = (Credential.load(".", f"pair-{number}") for number in range(3))
+    names = {old.certificate: "old", middle.certificate: "middle", new.certificate: "new"}
+
+    def killed(lines: int, credential: Credential) -> bool:
+        child = os.fork()
+        if child == 0:
+            save_until(lines, lambda: os._exit(9), credential, folder)
+            os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+    def contents() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in folder.iterdir()}
+
+    def found() -> str:
+        return names[Credential.load(folder, "client").certificate]
+
+    write(old, folder)
+    lines, after_one = 0, set()
+    states: set[tuple[tuple[Path, bytes], ...]] = set()
+    while killed(lines, new):
+        states.add(tuple(sorted(contents().items())))
+        after_one.add(found())
+        write(old, folder)
+        lines += 1
+    # The worst state to begin from: the new key is in place, its certificate is not.
+    between = next(s for s in states if dict(s)[folder / "client.key"] == key(new) and crt(old) in dict(s).values())
+    after_two, lines, more = set(), 0, True
+    while more:
+        for path, data in between:
+            path.write_bytes(data)
+        more = killed(lines, middle)
+        after_two.add(found())
+        lines += 1
+    sys.stdout.write(f"after one: {', '.join(sorted(after_one))}; after two: {', '.join(sorted(after_two))}")
+
+
+STEPS = [(os, "fsync", 1), (os, "fsync", 2), (os, "open", 1), (os, "open", 2), (Path, "chmod", 1), (Path, "mkdir", 1)]
+STEPS += [(Path, "replace", 1), (Path, "replace", 2)]
+
+
+@pytest.mark.parametrize("goes_on", [False, True], ids=["once", "goes on"])
+@pytest.mark.parametrize(("where", "call", "nth"), STEPS)
+def test_a_full_disk_loses_nothing(
+    pairs: list[Credential],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: Any,
+    call: str,
+    nth: int,
+    goes_on: bool,
+) -> None:
+    """When the system refuses a step, once or from then on, a pair that belongs together can still be loaded."""
+    old, new, _ = pairs
+    write(old, tmp_path)
+    calls = 0
+    real = getattr(where, call)
+
+    def fail(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == nth or (goes_on and calls > nth):
+            raise OSError(28, "No space left on device")
+        return real(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(where, call, fail)
+        with pytest.raises(errors.FileUnwritable, match="No space left on device"):
+            new.save(tmp_path, "client", overwrite=True)
+    left = Credential.load(tmp_path, "client").certificate
+    assert left == old.certificate or (goes_on and left == new.certificate)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["client.crt", "client.key"]
+
+
+# --- loading --------------------------------------------------------------------------------------
+
+
+class Bad(NamedTuple):
+    """A bad file: which of the pair, its bytes (None: no file), the exception, and words of its message."""
+
+    file: str
+    data: Callable[[Credential], bytes | None]
+    error: type[errors.FileRefused]
+    says: str
+
+
+def crt(credential: Credential) -> bytes:
+    return certificate_pem(credential.certificate)
+
+
+def key(credential: Credential) -> bytes:
+    return private_key_pem(credential.private_key)
+
+
+def csr(credential: Credential) -> bytes:
+    return new_csr(credential.private_key, "client").public_bytes(PEM)
+
+
+def encrypted(credential: Credential) -> bytes:
+    return credential.private_key.private_bytes(PEM, PKCS8, serialization.BestAvailableEncryption(b"correct horse"))
+
+
+def x25519_key(_: Credential) -> bytes:
+    return x25519.X25519PrivateKey.generate().private_bytes(PEM, PKCS8, serialization.NoEncryption())
+
+
+Missing, Contents = errors.FileMissing, errors.FileContents
+BAD_FILES = {
+    "no certificate": Bad("client.crt", lambda _: None, Missing, "no such certificate file; check the path"),
+    "no key": Bad("client.key", lambda _: None, Missing, "no such private key file; check the path"),
+    "empty certificate": Bad("client.crt", lambda _: b"", Contents, "empty"),
+    "empty key": Bad("client.key", lambda _: b" \n", Contents, "empty"),
+    "DER certificate": Bad(
+        "client.crt", lambda c: c.certificate.public_bytes(DER), Contents, "openssl x509 -inform DER"
+    ),
+    "DER key": Bad(
+        "client.key",
+        lambda c: c.private_key.private_bytes(DER, PKCS8, serialization.NoEncryption()),
+        Contents,
+        "openssl pkey -inform DER",
+    ),
+    "key for certificate": Bad("client.crt", key, Contents, "a private key where a certificate is meant; swap"),
+    "certificate for key": Bad("client.key", crt, Contents, "a certificate where a private key is meant; name the"),
+    "CSR for certificate": Bad("client.crt", csr, Contents, "a CSR where a certificate is meant; have a CA sign"),
+    "CSR for key": Bad("client.key", csr, Contents, "a CSR where a private key is meant"),
+    "text": Bad("client.crt", lambda _: b"hello", Contents, "-----BEGIN CERTIFICATE-----"),
+    "UTF-16": Bad("client.key", lambda c: key(c).decode().encode("utf-16"), Contents, "no PEM block"),
+    "certificate cut short": Bad("client.crt", lambda c: crt(c)[:200], Contents, "cut short"),
+    "key cut short": Bad("client.key", lambda c: key(c)[:120], Contents, "cut short"),
+    "key with a hole": Bad("client.key", lambda c: key(c)[:60] + key(c)[80:], Contents, "cut short or damaged"),
+    "second certificate cut short": Bad("client.crt", lambda c: crt(c) + crt(c)[:200], Contents, "cut short"),
+    "key without its password": Bad("client.key", encrypted, Contents, "encrypted; give its password"),
+    "key of another kind": Bad("client.key", x25519_key, Contents, "use an EC, RSA or Ed25519 key"),
+}
+
+
+def everything_said(error: BaseException | None) -> Iterator[str]:
+    """Walk through all that an exception and those behind it may show."""
+    while error is not None:
+        yield from (str(error), repr(error), *map(repr, (error.args, vars(error), getattr(error, "__notes__", []))))
+        yield from traceback.format_exception(error)
+        error = error.__cause__ or error.__context__
+
+
+def assert_no_key(error: BaseException, pem: bytes) -> None:
+    """Check that no part of a key's PEM lines is shown."""
+    said = "\n".join(everything_said(error))
+    for line in pem.decode().splitlines():
+        if line and not line.startswith("-----"):
+            assert not any(line[start : start + 12] in said for start in range(0, max(len(line) - 12, 1), 6))
+
+
+@pytest.mark.parametrize("fault", BAD_FILES)
+def test_a_bad_file_is_named_with_its_cure(pairs: list[Credential], tmp_path: Path, fault: str) -> None:
+    """Loading says which file is wrong, how, and what to do, and never shows a part of the key."""
+    bad = BAD_FILES[fault]
+    write(pairs[0], tmp_path)
+    data = bad.data(pairs[0])
+    (tmp_path / bad.file).unlink()
+    if data is not None:
+        (tmp_path / bad.file).write_bytes(data)
+    with pytest.raises(bad.error) as refused:
+        Credential.load(tmp_path, "client")
+    assert refused.value.path == tmp_path / bad.file
+    assert str(tmp_path / bad.file) in str(refused.value)
+    assert bad.says in str(refused.value)
+    assert_no_key(refused.value, key(pairs[0]))
+    if data is not None and b"PRIVATE KEY" in data:
+        assert_no_key(refused.value, data)
+
+
+def test_a_key_of_another_certificate_is_refused(pairs: list[Credential], tmp_path: Path) -> None:
+    """Files that do not belong together are named, both of them."""
+    write(pairs[0], tmp_path)
+    (tmp_path / "client.key").write_bytes(key(pairs[1]))
+    with pytest.raises(errors.KeyMismatch, match=r"client\.key does not belong to .*client\.crt; use") as refused:
+        Credential.load(tmp_path, "client")
+    assert_no_key(refused.value, key(pairs[1]))
+
+
+@pytest.mark.parametrize("password", ["hunter2", "", None])
+def test_a_wrong_password_is_no_mystery(pairs: list[Credential], tmp_path: Path, password: str | None) -> None:
+    """An encrypted key opens with its own password only, and the error shows no password."""
+    write(pairs[0], tmp_path)
+    (tmp_path / "client.key").write_bytes(encrypted(pairs[0]))
+    assert Credential.load(tmp_path, "client", password="correct horse").certificate == pairs[0].certificate
+    with pytest.raises(errors.FileContents, match="password") as refused:
+        Credential.load(tmp_path, "client", password=password)
+    assert not password or password not in str(refused.value)
+
+
+def test_a_password_too_many_does_no_harm(pairs: list[Credential], tmp_path: Path) -> None:
+    """A password for a key that has none is not needed, as with curl."""
+    write(pairs[0], tmp_path)
+    assert Credential.load(tmp_path, "client", password="any").certificate == pairs[0].certificate
+
+
+def test_nobody_is_asked_for_a_password(pairs: list[Credential], tmp_path: Path) -> None:
+    """An encrypted key without its password is an error at once, for a notebook has no prompt to answer."""
+    write(pairs[0], tmp_path)
+    (tmp_path / "client.key").write_bytes(encrypted(pairs[0]))
+    code = "from mtlslab.client import client_context; client_context(cert='client.crt', key='client.key')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(["", *filter(None, sys.path)])},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        start_new_session=True,
+    )
+    assert done.stdout == ""
+    assert "pass phrase" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(
+        "mtlslab.errors.FileContents: client.key: the private key is encrypted"
+    )
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    """A folder where a file is meant cannot be read, and is named."""
+    (tmp_path / "client.crt").mkdir()
+    with pytest.raises(errors.FileUnreadable, match="check that it is a file") as refused:
+        Credential.load(tmp_path, "client")
+    assert refused.value.path == tmp_path / "client.crt"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+def test_an_unreadable_file_is_named(pairs: list[Credential], tmp_path: Path) -> None:
+    """A file whose mode forbids reading it is named, with what to check."""
+    write(pairs[0], tmp_path)
+    (tmp_path / "client.crt").chmod(0)
+    root = os.geteuid() == 0
+    try:
+        if root:  # whom no mode stops
+            os.seteuid(65534)
+        with pytest.raises(errors.FileUnreadable, match=r"Permission denied.*mode") as refused:
+            read_certificates(tmp_path / "client.crt")
+    finally:
+        if root:
+            os.seteuid(0)
+    assert isinstance(refused.value, PermissionError)
+
+
+def test_a_combined_file_is_read_in_either_order(pairs: list[Credential], tmp_path: Path) -> None:
+    """One PEM file may hold certificate and key, whichever comes first, with remarks and CRLF line ends."""
+    for number, parts in enumerate(((crt, key), (key, crt))):
+        path = tmp_path / f"{number}.pem"
+        data = b"# a remark\n" + b"\n".join(part(pairs[0]) for part in parts)
+        path.write_bytes(data.replace(b"\n", b"\r\n"))
+        loaded = read_credential(path, str(path))
+        assert loaded.certificate == pairs[0].certificate
+        assert read_private_key(path).public_key() == pairs[0].private_key.public_key()
+
+
+def test_a_credential_never_shows_its_key(pairs: list[Credential]) -> None:
+    """A credential's text is who it is and who says so."""
+    assert repr(pairs[0]) == "<Credential CN=client, issued by CN=example-ca>"

@@ -1,0 +1,771 @@
+"""The server outlives its callers, remembers each of them, and lets go of its port."""
+
+import contextlib
+import os
+import re
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mtlslab.server
+from conftest import Call, Serve
+from mtlslab import CertificateAuthority, Credential, Reply, Request, Server, Visit, errors
+from mtlslab.client import TLSVersion, client_context
+from mtlslab.profiles import CLIENT
+from mtlslab.server import MAX_BODY, ClientAuth
+
+pytestmark = [
+    pytest.mark.usefixtures("nothing_is_printed"),
+    pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning"),
+    pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning"),
+]
+has_ipv6 = pytest.mark.skipif(not mtlslab.server._has_ipv6_loopback(), reason="this machine has no ::1")
+
+
+@pytest.fixture
+def nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Whatever callers do, not a word gets into the notebook."""
+    yield
+    assert capfd.readouterr() == ("", "")
+
+
+def dial(server: Server) -> socket.socket:
+    """Open a TCP connection."""
+    assert server.port
+    return socket.create_connection(("127.0.0.1", server.port), timeout=5)
+
+
+@contextlib.contextmanager
+def speaking_tls(
+    server: Server, files: Path, tls_max: TLSVersion = "1.3", *, name: str = "client"
+) -> Iterator[ssl.SSLSocket]:
+    """Open a TLS connection that shows a certificate, and that notices an end without close_notify."""
+    context = client_context(
+        cacert=files / "ca.crt", cert=files / f"{name}.crt", key=files / f"{name}.key", tls_max=tls_max
+    )
+    tls = context.wrap_socket(dial(server), server_hostname="localhost", suppress_ragged_eofs=False)
+    with tls:
+        yield tls
+
+
+def read_all(tls: socket.socket) -> bytes:
+    """Read to the end."""
+    return b"".join(iter(lambda: tls.recv(1 << 16), b""))
+
+
+def visit_number(count: int, server: Server) -> Visit:
+    """Return the n-th visit, once it is there."""
+    deadline = time.monotonic() + 5
+    while len(visits := server.visits) < count:
+        assert time.monotonic() < deadline, visits
+        time.sleep(0.01)
+    assert len(visits) == count, visits
+    return visits[-1]
+
+
+# --- address, start and stop ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", pytest.param("[::1]", marks=has_ipv6)])
+def test_it_is_there_whatever_localhost_means(serve: Serve, call: Call, host: str) -> None:
+    """Both loopback addresses reach the server, with the same port."""
+    assert call(f"https://{host}:{serve().port}").text == "Hello World\n"
+
+
+def a_taken_port(family: socket.AddressFamily, address: str) -> socket.socket:
+    return socket.create_server((address, 0), family=family)
+
+
+ADDRESSES = [
+    (socket.AF_INET, "127.0.0.1"),
+    pytest.param(socket.AF_INET6, "::1", marks=has_ipv6),
+]
+
+
+@pytest.mark.parametrize(("family", "address"), ADDRESSES)
+def test_a_taken_port_is_an_error_where_it_was_asked_for(
+    serve: Serve, family: socket.AddressFamily, address: str
+) -> None:
+    """A port that another program holds, on one of the two addresses, is named; none of the two is served."""
+    with a_taken_port(family, address) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(errors.PortInUse, match=f"port {port} is in use; stop the program") as refused:
+            serve(port=port)
+        assert refused.value.port == port
+        assert isinstance(refused.value, OSError)
+    assert serve(port=port).port == port
+
+
+@pytest.mark.parametrize(("family", "address"), ADDRESSES)
+def test_a_free_port_is_taken_where_none_was_asked_for(
+    serve: Serve, call: Call, monkeypatch: pytest.MonkeyPatch, family: socket.AddressFamily, address: str
+) -> None:
+    """The article's port where it is free, any other where it is taken."""
+    with a_taken_port(family, address) as other:
+        usual = other.getsockname()[1]
+        monkeypatch.setattr(mtlslab.server, "USUAL_PORT", usual)
+        server = serve(port=None)
+        assert server.port != usual
+        assert call(server.url).ok
+    assert serve(port=None).port == usual
+
+
+def test_a_port_that_may_not_be_bound_matters_only_where_it_was_asked_for(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows reserves ranges of ports, which may hold the article's: then another is taken."""
+    create_server = socket.create_server
+
+    def forbid(address: tuple[str, int], **options: Any) -> socket.socket:
+        if address[1] == mtlslab.server.USUAL_PORT:
+            raise PermissionError(13, "forbidden")
+        return create_server(address, **options)
+
+    monkeypatch.setattr(socket, "create_server", forbid)
+    assert serve(port=None).port != mtlslab.server.USUAL_PORT
+    with pytest.raises(errors.OptionRefused, match="needs more rights"):
+        serve(port=mtlslab.server.USUAL_PORT)
+
+
+def test_stopping_frees_the_port_at_once(serve: Serve, call: Call) -> None:
+    """A cell that starts a server can be run again: the port of the stopped one is free, and nobody answers there."""
+    server = serve()
+    for _ in range(3):
+        assert call(server.url).ok
+        server.stop()
+        refusal = call(server.url).refusal
+        assert refusal is not None
+        assert refusal.reason == "connection-refused"
+        server = serve(port=server.port)
+
+
+def test_starting_and_stopping_can_be_repeated(serve: Serve, call: Call) -> None:
+    """Start and stop may each come twice, a server can be entered again, and it keeps its visits."""
+    server = serve()
+    url = server.url
+    assert server.start().url == url
+    assert call(url).ok
+    server.stop()
+    server.stop()
+    assert repr(server) == "<Server not running, client_auth='required', 1 visits>"
+    with server, server:
+        assert call(server.url).ok
+        assert repr(server) == f"<Server {server.url}, client_auth='required', 2 visits>"
+    assert len(server.visits) == 2
+
+
+def test_a_server_that_never_started_has_no_address(server_credential: Credential, ca: CertificateAuthority) -> None:
+    """Asking for the URL says what to do first; stopping does nothing."""
+    server = Server(server_credential, client_ca=ca.certificate)
+    server.stop()
+    with pytest.raises(errors.NotStarted, match=r"call start\(\)"):
+        _ = server.url
+
+
+def test_stopping_is_quick_whoever_is_connected(serve: Serve, files: Path) -> None:
+    """Silent callers, half handshakes, idle connections and an app that does not return do not hold up a stop."""
+    stuck, proceed = threading.Event(), threading.Event()
+
+    def app(request: Request) -> str:
+        if request.path == "/stuck":
+            stuck.set()
+            proceed.wait(5)
+        return "done"
+
+    server = serve(app=app)
+    with contextlib.ExitStack() as stack:
+        stack.callback(proceed.set)
+        for first_words in (b"", b"", b"\x16", b"\x16\x03\x01\x02\x00"):
+            stack.enter_context(dial(server)).sendall(first_words)
+        idle, waiting = (stack.enter_context(speaking_tls(server, files)) for _ in range(2))
+        idle.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert idle.recv(1000)
+        waiting.sendall(b"GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert stuck.wait(5)
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 1
+
+
+CHILD = """
+import sys, time
+from pathlib import Path
+from mtlslab import CertificateAuthority, Credential, Server
+
+if sys.argv[2:]:
+    import resource
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), int(sys.argv[2])))
+
+def app(request):
+    if request.path == "/stuck":
+        time.sleep(60)
+    return "done"
+
+ca = CertificateAuthority.load(sys.argv[1])
+server = Server(Credential.load(sys.argv[1], "server"), client_ca=ca.certificate, app=app, port=0).start()
+print(server.port, flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def child(files: Path, *arguments: str) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+    """Run a server in a process of its own until its stdin is closed."""
+    command = [sys.executable, "-c", CHILD, str(files), *arguments]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            assert process.stdout
+            yield process, int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def server_files(files: Path, server_credential: Credential) -> Path:
+    """The folder of files, with the server's in it."""
+    server_credential.save(files, "server", overwrite=True)
+    return files
+
+
+def test_a_server_never_stopped_does_not_hold_up_the_exit(server_files: Path, call: Call) -> None:
+    """A kernel restarts at once, although a server runs, callers are connected, and the app is busy."""
+    with child(server_files) as (process, port), contextlib.ExitStack() as stack:
+        assert call(f"https://localhost:{port}").ok
+        address = ("127.0.0.1", port)
+        stack.enter_context(socket.create_connection(address))
+        stack.enter_context(socket.create_connection(address)).sendall(b"\x16")
+        url = f"https://localhost:{port}/stuck"
+        threading.Thread(target=call, args=[url], kwargs={"timeout": 0.2}, daemon=True).start()
+        time.sleep(0.4)
+        began = time.monotonic()
+        _, errors_ = process.communicate(timeout=20)
+        assert (process.returncode, errors_) == (0, "")
+        assert time.monotonic() - began < 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limit to set")
+def test_running_out_of_file_descriptors_does_not_shut_it_up(server_files: Path, call: Call) -> None:
+    """Where the system gives the server no more sockets, silent callers give way, and honest ones are answered."""
+    with child(server_files, "48") as (process, port), contextlib.ExitStack() as stack:
+        for _ in range(4):
+            for _ in range(30):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+            began = time.monotonic()
+            assert call(f"https://localhost:{port}").ok
+            assert time.monotonic() - began < 1
+        _, errors_ = process.communicate(timeout=20)
+        assert (process.returncode, errors_) == (0, "")
+
+
+# --- bad callers ----------------------------------------------------------------------------------
+
+
+def hello(files: Path) -> bytes:
+    """Make the first bytes of an honest client."""
+    sent = ssl.MemoryBIO()
+    tls = client_context(cacert=files / "ca.crt").wrap_bio(ssl.MemoryBIO(), sent, server_hostname="localhost")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return sent.read()
+
+
+def reset(caller: socket.socket) -> None:
+    """Close with a reset instead of a goodbye."""
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    caller.close()
+
+
+def leaves(caller: socket.socket, _: Path) -> None:
+    caller.close()
+
+
+def resets(caller: socket.socket, _: Path) -> None:
+    reset(caller)
+
+
+def speaks_http(caller: socket.socket, _: Path) -> None:
+    caller.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    read_all(caller)
+
+
+def sends_garbage(caller: socket.socket, _: Path) -> None:
+    caller.sendall(bytes(range(255, 0, -1)) * 40)
+    with contextlib.suppress(ConnectionError):
+        read_all(caller)
+
+
+def sends_text(caller: socket.socket, _: Path) -> None:
+    caller.sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
+    read_all(caller)
+
+
+def leaves_in_the_first_record(caller: socket.socket, files: Path) -> None:
+    caller.sendall(hello(files)[:50])
+    caller.close()
+
+
+def leaves_after_hello(caller: socket.socket, files: Path) -> None:
+    caller.sendall(hello(files))
+    caller.recv(1)
+    caller.close()
+
+
+def resets_after_hello(caller: socket.socket, files: Path) -> None:
+    caller.sendall(hello(files))
+    caller.recv(1)
+    reset(caller)
+
+
+def closes_one_half_after_hello(caller: socket.socket, files: Path) -> None:
+    caller.sendall(hello(files))
+    caller.shutdown(socket.SHUT_WR)
+    read_all(caller)
+
+
+def sends_an_unknown_message(caller: socket.socket, files: Path) -> None:
+    caller.sendall(hello(files) + b"\x17\x03\x03\x00\x20" + b"?" * 32)
+    read_all(caller)
+
+
+BAD_CALLERS: list[tuple[Callable[[socket.socket, Path], None], set[str]]] = [
+    (leaves, {"connection-lost"}),
+    (resets, {"connection-lost"}),
+    (speaks_http, {"plain-http"}),
+    (sends_garbage, {"not-tls", "protocol-error"}),
+    (sends_text, {"not-tls"}),
+    (leaves_in_the_first_record, {"connection-lost"}),
+    (leaves_after_hello, {"connection-lost"}),
+    (resets_after_hello, {"connection-lost"}),
+    (closes_one_half_after_hello, {"connection-lost"}),
+    (sends_an_unknown_message, {"protocol-error", "not-tls"}),
+]
+
+
+@pytest.mark.parametrize(("misbehave", "reasons"), BAD_CALLERS, ids=[caller.__name__ for caller, _ in BAD_CALLERS])
+def test_a_bad_caller_is_a_visit_and_nothing_else(
+    serve: Serve, call: Call, files: Path, misbehave: Callable[[socket.socket, Path], None], reasons: set[str]
+) -> None:
+    """Each way to misbehave is remembered with its reason; the next caller is answered; no thread stays behind."""
+    server = serve()
+    with dial(server) as caller:
+        misbehave(caller, files)
+    visit = visit_number(1, server)
+    assert visit.refusal is not None
+    assert visit.refusal.reason in reasons
+    assert visit.client is None
+    began = time.monotonic()
+    assert call(server.url).ok
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("first_words", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01"], ids=["none", "a byte", "a head"])
+def test_a_silent_caller_is_let_go_in_time(serve: Serve, first_words: bytes) -> None:
+    """Who does not go on within the timeout is sent away, and it was the server that said no."""
+    server = serve(timeout=0.2)
+    with dial(server) as caller:
+        caller.sendall(first_words)
+        began = time.monotonic()
+        read_all(caller)
+        assert 0.1 < time.monotonic() - began < 1
+    refusal = visit_number(1, server).refusal
+    assert refusal is not None
+    assert (refusal.by, refusal.reason, refusal.alert) == ("server", "timed-out", None)
+
+
+def test_a_dripping_caller_is_let_go_in_time(serve: Serve, files: Path) -> None:
+    """A handshake that comes byte by byte does not get more time for each byte."""
+    server = serve(timeout=0.3)
+    began = time.monotonic()
+    with dial(server) as caller, contextlib.suppress(ConnectionError):
+        for byte in hello(files):
+            caller.sendall(bytes([byte]))
+            time.sleep(0.02)
+            if server._visits:
+                break
+    assert time.monotonic() - began < 1
+    refusal = visit_number(1, server).refusal
+    assert refusal is not None
+    assert refusal.reason == "timed-out"
+
+
+@pytest.mark.parametrize("first_words", [b"", b"\x16"], ids=["silent", "half a handshake"])
+def test_idle_callers_give_way(serve: Serve, call: Call, first_words: bytes) -> None:
+    """Where all places are taken by idle callers, the oldest one goes, and the honest one is answered at once."""
+    server = serve(max_connections=3)
+    with contextlib.ExitStack() as stack:
+        idle = []
+        for _ in range(12):
+            idle.append(stack.enter_context(dial(server)))
+            idle[-1].sendall(first_words)
+        began = time.monotonic()
+        assert call(server.url).ok
+        assert time.monotonic() - began < 1
+        with contextlib.suppress(ConnectionError):
+            assert read_all(idle[0]) == b""
+    refusals = [visit.refusal for visit in server.visits if visit.refusal]
+    assert len(refusals) >= 9
+    assert {(refusal.by, refusal.reason) for refusal in refusals[:9]} == {("server", "timed-out")}
+
+
+def test_callers_who_are_being_answered_do_not_give_way(serve: Serve, call: Call) -> None:
+    """A crowd of silent callers does not end a request that the app is working on."""
+    working, proceed = threading.Event(), threading.Event()
+
+    def app(_: Request) -> str:
+        working.set()
+        proceed.wait(5)
+        return "done"
+
+    server = serve(app=app, max_connections=2)
+    answers = []
+    caller = threading.Thread(target=lambda: answers.append(call(server.url)))
+    with contextlib.ExitStack() as stack:
+        stack.callback(proceed.set)
+        caller.start()
+        assert working.wait(5)
+        for _ in range(10):
+            stack.enter_context(dial(server)).sendall(b"\x16")
+        proceed.set()
+        caller.join(5)
+    assert [answer.text for answer in answers] == ["done"]
+
+
+def raise_the_limit_of_open_files(wanted: int) -> None:
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        enough = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, enough), hard))
+
+
+def resident_bytes() -> int:
+    """Return how much memory this process holds, 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+@pytest.mark.parametrize("first_words", [b"", b"\x16"], ids=["silent", "half a handshake"])
+def test_callers_by_the_thousand(serve: Serve, call: Call, first_words: bytes) -> None:
+    """While 1,500 callers hang on, honest ones are answered within a second, in few threads and little memory."""
+    raise_the_limit_of_open_files(4096)
+    server = serve(max_connections=50)
+    threads, memory = threading.active_count(), resident_bytes()
+    slowest = 0.0
+    with contextlib.ExitStack() as stack:
+        for number in range(1500):
+            try:
+                caller = stack.enter_context(dial(server))
+            except OSError as error:
+                pytest.skip(f"this machine opens no more than {number} files ({error.strerror})")
+            caller.sendall(first_words)
+            if number % 100 == 99:
+                began = time.monotonic()
+                answer = call(server.url)
+                slowest = max(slowest, time.monotonic() - began)
+                assert answer.ok, answer
+        assert threading.active_count() - threads <= 50
+        assert resident_bytes() - memory < 50 << 20
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 1
+    assert slowest < 1
+    assert len(server.visits) == 1000
+
+
+def test_every_visit_is_remembered(serve: Serve, call: Call, files: Path) -> None:
+    """Good and bad callers, from many threads at once: each is one visit, and none is lost."""
+    server = serve()
+
+    def come_and_go() -> None:
+        for _ in range(4):
+            assert call(server.url).ok
+            with dial(server) as caller:
+                speaks_http(caller, files)
+
+    callers = [threading.Thread(target=come_and_go) for _ in range(5)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    visit_number(40, server)
+    assert sorted(visit.status or 0 for visit in server.visits) == [0] * 20 + [200] * 20
+
+
+def test_a_visit_is_there_when_the_caller_knows(serve: Serve, call: Call) -> None:
+    """`visits` waits for what is under way: right after an answer or a refusal, it is the last one."""
+    server = serve()
+    for number in range(1, 21, 2):
+        assert call(server.url).ok
+        assert len(server.visits) == number
+        assert not call(server.url, cert=None, key=None).ok
+        assert len(server.visits) == number + 1
+
+
+# --- who is let in --------------------------------------------------------------------------------
+
+IN, OUT = True, False
+DOORS: list[tuple[ClientAuth, str | None, bool, str | None]] = [
+    ("required", "client", IN, "CN=client"),
+    ("required", None, OUT, None),
+    ("required", "stranger", OUT, None),
+    ("optional", "client", IN, "CN=client"),
+    ("optional", None, IN, None),
+    ("optional", "stranger", OUT, None),
+    ("none", "client", IN, None),
+    ("none", None, IN, None),
+    ("none", "stranger", IN, None),
+]
+
+
+@pytest.mark.parametrize("tls_max", ["1.2", "1.3"])
+@pytest.mark.parametrize(("client_auth", "who", "let_in", "known_as"), DOORS)
+def test_client_auth_decides_who_is_let_in(
+    serve: Serve,
+    call: Call,
+    tmp_path: Path,
+    client_auth: ClientAuth,
+    who: str | None,
+    let_in: bool,
+    known_as: str | None,
+    tls_max: TLSVersion,
+) -> None:
+    """None is asked, optional may stay away, required must show a certificate; a foreign one is never taken."""
+    calls = []
+    server = serve(client_auth=client_auth, app=lambda request: calls.append(request.client) or "in")  # type: ignore[func-returns-value]
+    options: dict[str, Any] = {"cert": None, "key": None} if who is None else {}
+    if who == "stranger":
+        stranger = CertificateAuthority.create("foreign-ca").issue("client", CLIENT)
+        options["cert"], options["key"] = stranger.save(tmp_path, "client")
+    answer = call(server.url, tls_max=tls_max, **options)
+    visit = visit_number(1, server)
+    assert (answer.ok, visit.refusal is None, len(calls)) == (let_in, let_in, let_in)
+    assert visit.tls_version == f"TLSv{tls_max}"
+    assert (visit.client.subject.rfc4514_string() if visit.client else None) == known_as
+    assert calls == ([visit.client] if let_in else [])
+
+
+def write_and_read(tls: ssl.SSLSocket) -> None:
+    tls.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
+    tls.recv(1)
+
+
+@pytest.mark.parametrize("tls_max", ["1.2", "1.3"])
+def test_a_refused_caller_is_always_told_why(serve: Serve, files: Path, tls_max: TLSVersion) -> None:
+    """The alert arrives even at a caller who writes before it reads: no reset overtakes it."""
+    server = serve()
+    context = client_context(cacert=files / "ca.crt", tls_max=tls_max)
+    alert = {"1.2": "HANDSHAKE_FAILURE", "1.3": "CERTIFICATE_REQUIRED"}[tls_max]
+    for _ in range(25):
+        with dial(server) as plain, pytest.raises(ssl.SSLError, match=alert):
+            write_and_read(context.wrap_socket(plain, server_hostname="localhost"))
+
+
+BAD_OPTIONS: list[tuple[str, Any]] = [
+    ("client_auth", "sometimes"),
+    ("client_auth", None),
+    ("client_ca", None),
+    ("client_ca", []),
+    ("client_ca", "ca.crt"),
+    ("timeout", 0),
+    ("timeout", -1),
+    ("timeout", float("nan")),
+    ("timeout", "5"),
+    ("timeout", None),
+    ("max_connections", 0),
+    ("max_connections", 1.5),
+    ("port", -1),
+    ("port", 65536),
+    ("port", "3000"),
+    ("port", 3000.0),
+    ("port", True),
+]
+
+
+@pytest.mark.parametrize(("option", "value"), BAD_OPTIONS)
+def test_an_option_that_cannot_be_used_is_named(serve: Serve, option: str, value: Any) -> None:
+    """A wrong option is refused before anything listens."""
+    threads = threading.active_count()
+    with pytest.raises(errors.OptionRefused) as refused:
+        serve(**{option: value})
+    assert refused.value.option == option
+    assert threading.active_count() == threads
+
+
+# --- HTTP -----------------------------------------------------------------------------------------
+
+
+def test_the_app_gets_the_whole_request(serve: Serve, call: Call, client_credential: Credential) -> None:
+    """All there is to know of a request reaches the app, and its reply reaches the caller."""
+    requests = []
+
+    def app(request: Request) -> Reply:
+        requests.append(request)
+        return Reply("þú", 418, {"Content-Type": "text/plain; charset=utf-8", "X-Tea": "yes"})
+
+    answer = call(serve(app=app).url + "/a/b?c=d", method="PUT", headers={"X-Who": "me"}, content=b"\0body")
+    assert (answer.status, answer.text, answer.headers["x-tea"], answer.ok) == (418, "þú", "yes", False)
+    (request,) = requests
+    assert (request.method, request.path, request.headers["x-who"]) == ("PUT", "/a/b?c=d", "me")
+    assert (request.body, request.client) == (b"\0body", client_credential.certificate)
+    assert request.tls_version == "TLSv1.3"
+
+
+def raises(_: Request) -> str:
+    raise KeyError("secret")
+
+
+def exits(_: Request) -> str:
+    sys.exit("secret")
+
+
+BAD_APPS: dict[str, tuple[Callable[[Request], Any], type[BaseException]]] = {
+    "raises": (raises, KeyError),
+    "exits": (exits, SystemExit),
+    "returns nothing": (lambda _: None, TypeError),
+    "returns bytes": (lambda _: b"secret", TypeError),
+    "replies with bytes": (lambda _: Reply(b"secret"), Exception),  # type: ignore[arg-type]
+    "replies with half a character": (lambda _: Reply("secret \ud800"), ValueError),
+    "splits its reply": (lambda _: Reply("", headers={"X": "1\r\nSet-Cookie: secret"}), ValueError),
+    "replies with no status": (lambda _: Reply("secret", status=None), ValueError),  # type: ignore[arg-type]
+    "replies with half a status": (lambda _: Reply("secret", status=100), ValueError),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_APPS)
+def test_a_failing_app_is_a_500_and_an_error_in_the_visit(serve: Serve, call: Call, fault: str) -> None:
+    """The caller learns that the app failed and nothing more; the visit holds what was raised; the server goes on."""
+    app, error = BAD_APPS[fault]
+    server = serve(app=app)
+    for number in (1, 2):
+        answer = call(server.url)
+        assert (answer.status, answer.text) == (500, "the server's app failed\n")
+        assert "secret" not in str(answer.headers)
+        visit = visit_number(number, server)
+        assert visit.status == 500
+        assert isinstance(visit.error, error)
+
+
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: localhost\r\n"
+REQUESTS: dict[str, tuple[bytes, int]] = {
+    "GET": (GET + b"Connection: close\r\n\r\n", 200),
+    "HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", 200),
+    "a body": (POST + b"Connection: close\r\nContent-Length: 3\r\n\r\nabc", 200),
+    "the longest body": (POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % MAX_BODY + b"a" * MAX_BODY, 200),
+    "a longer body": (POST + b"Content-Length: %d\r\n\r\n" % (MAX_BODY + 1), 413),
+    "an endless body": (POST + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n", 400),
+    "a negative length": (POST + b"Content-Length: -1\r\n\r\n", 400),
+    "a length of words": (POST + b"Content-Length: three\r\n\r\nabc", 400),
+    "a length with a sign": (POST + b"Content-Length: +3\r\n\r\nabc", 400),
+    "two lengths": (POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
+    "chunks": (POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 411),
+    "an unknown method": (b"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
+    "nonsense": (b"nonsense and more of it\r\n\r\n", 400),
+    "another HTTP": (b"GET / HTTP/9.9\r\n\r\n", 505),
+    "a long path": (b"GET /" + b"a" * 70000 + b" HTTP/1.1\r\n\r\n", 414),
+    "a long header": (GET + b"X: " + b"a" * 70000 + b"\r\n\r\n", 431),
+    "many headers": (GET + b"X: a\r\n" * 200 + b"\r\n", 431),
+}
+
+
+@pytest.mark.parametrize("tls_max", ["1.2", "1.3"])
+@pytest.mark.parametrize("what", REQUESTS)
+def test_each_request_gets_a_reply_and_a_goodbye(serve: Serve, files: Path, what: str, tls_max: TLSVersion) -> None:
+    """Good requests and bad ones get their status, end with close_notify, and are remembered with that status."""
+    request, status = REQUESTS[what]
+    server = serve()
+    with speaking_tls(server, files, tls_max) as tls:
+        tls.sendall(request)
+        reply = read_all(tls)  # without close_notify, this raises SSLEOFError
+    assert re.match(rb"HTTP/1\.[01] %d " % status, reply), reply[:80]
+    visit = visit_number(1, server)
+    assert (visit.status, visit.refusal, visit.error) == (status, None, None)
+    assert visit.client is not None
+
+
+def test_head_has_no_body(serve: Serve, files: Path) -> None:
+    """HEAD gets GET's headers alone (RFC 9110 §9.3.2)."""
+    with speaking_tls(serve(), files) as tls:
+        tls.sendall(b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        head, _, body = read_all(tls).partition(b"\r\n\r\n")
+    assert b"Content-Length: 12" in head
+    assert body == b""
+
+
+def test_a_connection_can_be_used_again(serve: Serve, files: Path) -> None:
+    """Two requests over one connection are two visits of the same caller; so are two that come at once."""
+    server = serve(app=lambda request: f"{request.path}\n")
+    with speaking_tls(server, files) as tls:
+        tls.sendall(GET.replace(b"/ ", b"/1 ") + b"\r\n")
+        assert tls.recv(1 << 16).endswith(b"/1\n")
+        tls.sendall(GET.replace(b"/ ", b"/2 ") + b"\r\n" + GET.replace(b"/ ", b"/3 ") + b"Connection: close\r\n\r\n")
+        assert re.findall(rb"^/\d$", read_all(tls), re.MULTILINE) == [b"/2", b"/3"]
+    assert [(visit.path, visit.status) for visit in server.visits] == [("/1", 200), ("/2", 200), ("/3", 200)]
+    assert len({visit.client for visit in server.visits}) == 1
+
+
+def test_who_asks_before_sending_a_body_is_answered(serve: Serve, files: Path) -> None:
+    """`Expect: 100-continue` gets its 100 at once, and not only after the body that waits for it."""
+    with speaking_tls(serve(app=lambda request: request.body.decode()), files) as tls:
+        tls.sendall(POST + b"Connection: close\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        assert tls.recv(1 << 16).startswith(b"HTTP/1.1 100 ")
+        tls.sendall(b"abc")
+        assert read_all(tls).endswith(b"\r\n\r\nabc")
+
+
+def test_half_a_body_does_not_reach_the_app(serve: Serve, files: Path) -> None:
+    """Who leaves in the middle of a body has visited, but has not asked."""
+    server = serve()
+    with speaking_tls(server, files) as tls:
+        tls.sendall(POST + b"Content-Length: 30\r\n\r\nabc")
+    visit = visit_number(1, server)
+    assert (visit.status, visit.refusal) == (None, None)
+    assert visit.client is not None
+
+
+@pytest.mark.parametrize("leave", [socket.socket.close, reset], ids=["closes", "resets"])
+def test_a_reply_that_nobody_reads_does_no_harm(
+    serve: Serve, call: Call, files: Path, leave: Callable[[socket.socket], None]
+) -> None:
+    """Who asks for much and leaves is remembered like everyone else, and nothing is printed about it."""
+    server = serve(app=lambda request: "much" * (1 << 20) if request.path == "/much" else "done")
+    with speaking_tls(server, files) as tls:
+        tls.sendall(GET.replace(b"/ ", b"/much ") + b"\r\n")
+        tls.recv(1)
+        leave(tls)
+    assert visit_number(1, server).status == 200
+    assert call(server.url).ok
+
+
+def test_a_visit_without_a_request_is_a_visit(serve: Serve, files: Path) -> None:
+    """Who shows a certificate and then says nothing is known, and has asked nothing."""
+    server = serve()
+    with speaking_tls(server, files):
+        pass
+    visit = visit_number(1, server)
+    assert visit.client is not None
+    assert (visit.method, visit.path, visit.status, visit.refusal) == (None, None, None, None)
+    assert repr(visit) == "<Visit by CN=client over TLSv1.3: no request>"
+
+
+def test_a_visit_says_what_happened(serve: Serve, call: Call) -> None:
+    """A visit's text names caller, TLS version, request and reply, or the refusal."""
+    server = serve()
+    call(server.url)
+    assert repr(server.visits[-1]) == "<Visit by CN=client over TLSv1.3: GET / → 200>"
+    call(server.url, cert=None, key=None)
+    assert repr(server.visits[-1]) == f"<Visit {server.visits[-1].refusal!r}>"
