@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
-from conftest import LOCALHOST
+from given import LOCALHOST
 from mtlslab import CertificateAuthority, Credential, Server, errors, new_csr, new_private_key, request
 from mtlslab.credentials import KeyType, PrivateKey, certificate_pem, signature_hash
 from mtlslab.profiles import CLIENT, ISSUING_CA, ROOT, SERVER, Profile

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import mtlslab.server
-from conftest import Call, Serve
+from given import Call, Serve
 from mtlslab import CertificateAuthority, Credential, Reply, Request, Server, Visit, errors
 from mtlslab.client import TLSVersion, client_context
 from mtlslab.profiles import CLIENT
