@@ -1,7 +1,32 @@
-"""For pytest: how the notebooks' kernels are started, and where the tests' fixtures are."""
+"""For pytest: how kernels are started, where fixtures are, and which tests need programs that may be missing."""
+
+from pathlib import Path
+
+import pytest
 
 import kernels
+import needed_programs
 
 pytest_plugins = ["given"]
 
 kernels.use_in_nbval()
+
+RUNS_THE_NOTEBOOK = {"test_each_checker_accepts_the_folded_solution"}
+"""The tests in tests/ that run a notebook's cells; each has the notebook's path as a parameter."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what runs a notebook whose programs are missing, and say which."""
+    for item in items:
+        if (notebook := _run_by(item)) and (reason := needed_programs.why_to_skip(notebook)):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _run_by(item: pytest.Item) -> Path | None:
+    if item.path.suffix == ".ipynb":
+        return item.path
+    if getattr(item, "originalname", None) in RUNS_THE_NOTEBOOK and isinstance(item, pytest.Function):
+        path = item.callspec.params["path"]
+        assert isinstance(path, Path)
+        return path
+    return None

@@ -114,3 +114,34 @@ class TranscriptError(MtlslabError, ValueError):
     def __init__(self, sender: str, record: int, offset: int, reason: str) -> None:
         self.sender, self.record, self.offset, self.reason = sender, record, offset, reason
         super().__init__(f"record {record} (from the {sender}), byte {offset}: {reason}")
+
+
+class ProgramMissing(MtlslabError, FileNotFoundError):
+    """A program that is not on the PATH, or is there in a build that the course cannot use.
+
+    Fields: `program` (its name), `problem` and `cure` (how to install it on this machine).
+    """
+
+    def __init__(self, program: str, problem: str, cure: str) -> None:
+        self.program, self.problem, self.cure = program, problem, cure
+        super().__init__(f"{program}: {problem}; {cure}")
+
+
+class ProgramFailed(MtlslabError, RuntimeError):
+    """A server program that ended, or stayed silent, instead of saying where it listens.
+
+    Fields: `command` (as typed), `exit_code` (None: it still ran) and `stderr` (its own words).
+    """
+
+    def __init__(self, command: str, exit_code: int | None, stderr: str) -> None:
+        self.command, self.exit_code, self.stderr = command, exit_code, stderr
+        what = "does not say where it listens" if exit_code is None else f"ended with exit code {exit_code}"
+        super().__init__(f"{command!r} {what}; it said: {stderr.strip() or 'nothing'}")
+
+
+class ProgramTimeout(MtlslabError, TimeoutError):
+    """A command that did not end in time, and was stopped. Fields: `command` (as typed), `seconds`."""
+
+    def __init__(self, command: str, seconds: float) -> None:
+        self.command, self.seconds = command, seconds
+        super().__init__(f"{command!r} did not end within {seconds:g} s, and was stopped")

@@ -407,10 +407,10 @@ def outputs_hold_on_every_machine(notebook: Notebook) -> Iterator[str]:
 
 @rule
 def only_the_articles_port_is_named(notebook: Notebook) -> Iterator[str]:
-    """Its text and code name no port of this machine but the article's 3000."""
+    """Its text and code name no port of this machine but the article's 3000 (and 0, which means any free one)."""
     for cell in notebook.cells:
         for port in re.findall(r"(?:localhost|127\.0\.0\.1|\[::1\]):(\d+)", cell.source):
-            if port != "3000":
+            if port not in ("3000", "0"):
                 yield f"{cell} names port {port}"
 
 

@@ -6,7 +6,8 @@
     .venv/bin/python tools/rerun.py --tidy              run nothing, undo what an editor added
 
 Each notebook runs from top to bottom in a new kernel of this Python, in its own folder. A file is replaced
-whole or not at all, and one whose notebook failed stays as it was. Exit status 1 if a cell raised that is not
+whole or not at all, and one whose notebook failed stays as it was. A notebook that needs a program which is
+missing is left out, unless MTLSLAB_REQUIRE_TOOLS is set. Exit status 1 if a cell raised that is not
 tagged ``raises-exception``, if one that is tagged did not, or if ``--check`` found a difference.
 """
 
@@ -21,6 +22,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
 import kernels
+import needed_programs
 import notebook_form
 
 TIMEOUT = 60  # seconds for one cell, as in the tests
@@ -69,6 +71,9 @@ def _check(cell: NotebookNode) -> None:
 def handle(path: Path, *, check: bool, tidy: bool) -> bool:
     """Do for one notebook what the command line asks, and say so. Returns whether all is well."""
     began = time.monotonic()
+    if not tidy and (reason := needed_programs.why_to_skip(path)):
+        print(f"{path.name}: left out, {reason}")
+        return True
     stored = notebook_form.read(path)
     notebook = notebook_form.read(path)
     if not tidy:

@@ -1,0 +1,25 @@
+"""Which notebooks run other programs, and what becomes of their tests where one is missing.
+
+They are skipped, and say why. Where the variable MTLSLAB_REQUIRE_TOOLS is set, as in CI, nothing is skipped: what needs
+a program that is missing fails.
+"""
+
+import os
+from pathlib import Path
+
+from mtlslab import programs
+
+NEEDED = {"09-openssl-node-and-curl": ("openssl", "curl", "node")}
+
+REQUIRED = "MTLSLAB_REQUIRE_TOOLS"
+
+
+def are_required() -> bool:
+    """Whether a missing program is to fail the tests instead of skipping them."""
+    return os.environ.get(REQUIRED, "") not in ("", "0")
+
+
+def why_to_skip(notebook: Path) -> str | None:
+    """Return why this notebook cannot be run here, or None if it can, or must."""
+    absent = [] if are_required() else programs.missing(*NEEDED.get(notebook.stem, ()))
+    return "; ".join(map(str, absent)) or None
