@@ -15,12 +15,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from given import LOCALHOST, Call, Serve
 from mtlslab import Answer, CertificateAuthority, Credential, Reply, errors, request
 from mtlslab.client import client_context
 from mtlslab.credentials import certificate_pem, private_key_pem
 from mtlslab.profiles import SERVER
 from mtlslab.server import server_context
-from shared import LOCALHOST, Call, Serve
 
 
 def refusal_of(answer: Answer) -> tuple[str, str, int]:

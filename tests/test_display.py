@@ -9,10 +9,10 @@ import sys
 import pytest
 from cryptography import x509
 
+from given import Call, Serve
 from mtlslab import Answer, CertificateAuthority, Credential, Refusal, Visit, display, new_csr, new_private_key
 from mtlslab.profiles import SERVER
 from mtlslab.refusals import REASONS
-from shared import Call, Serve
 
 
 def test_a_table_is_aligned_in_plain_text() -> None:
