@@ -139,7 +139,9 @@ class CertificateAuthority:
         is a host name: some verifiers (cryptography's) want one of everybody. Raises what `new_csr` and `sign` raise.
         """
         private_key = new_private_key(key_type)
-        names = list(names) or ([name] if profile is CLIENT and _is_host(name) else [])
+        names = names if isinstance(names, str) else list(names)  # a str is for new_csr to refuse
+        if not names and profile is CLIENT and _is_host(name):
+            names = [name]
         certificate = self.sign(new_csr(private_key, name, names), profile, days=days, not_before=not_before)
         return Credential(certificate, private_key, self.chain)
 
@@ -175,7 +177,7 @@ def _extension(of: x509.Certificate | x509.CertificateSigningRequest, kind: type
 
 def _is_host(name: str) -> bool:
     try:
-        return bool(check_host(name))
+        return bool(check_host(check_common_name(name)))
     except errors.NameRefused:
         return False
 

@@ -108,6 +108,9 @@ def request(
     other end says no to comes back as `Answer.refusal`. Raises only for what can be seen before dialling:
     `errors.FileRefused`, `errors.KeyMismatch`, `errors.OptionRefused` (also for a URL that is none).
     """
+    _check_url(url)
+    if not isinstance(timeout, int | float) or not 0 < timeout <= 86400:
+        raise errors.OptionRefused("timeout", f"{timeout!r} is not a number of seconds, more than 0, a day at most")
     context = client_context(cacert=cacert, cert=cert, key=key, tls_max=tls_max, password=password)
     try:
         # trust_env=False: a proxy variable of the environment would send the request elsewhere.
@@ -119,15 +122,28 @@ def request(
             tls_version = tls.version() if tls else None
             reply.read()
             return Answer(reply.status_code, reply.text, dict(reply.headers), None, tls_version)
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise errors.OptionRefused(
-            "url", f"{url!r} is not one ({error}); it looks like https://localhost:3000"
-        ) from None
-    except httpx.TransportError as error:
+    except (httpx.LocalProtocolError, UnicodeEncodeError) as error:
+        raise errors.OptionRefused("method or headers", f"they cannot be sent: {error}") from None
+    except httpx.RequestError as error:
         return Answer(refusal=_refusal(error, sent_certificate=cert is not None))
 
 
-def _refusal(error: httpx.TransportError, *, sent_certificate: bool) -> Refusal:
+def _check_url(url: str) -> None:
+    try:
+        parsed = httpx.URL(url)
+        parsed.raw_host.decode().encode("idna")  # as the resolver will
+        problem = ""
+        if parsed.scheme not in {"https", "http"} or not parsed.host:
+            problem = "it needs https:// and a host"
+        elif not 0 < (parsed.port or 443) < 65536:
+            problem = "a port is a number from 1 to 65535"
+    except (httpx.InvalidURL, TypeError, UnicodeError) as error:
+        problem = str(error)
+    if problem:
+        raise errors.OptionRefused("url", f"{url!r} is not one ({problem}); it looks like https://localhost:3000")
+
+
+def _refusal(error: httpx.RequestError, *, sent_certificate: bool) -> Refusal:
     """Read an httpx error as the client's view of a refusal.
 
     httpx tells the moment: ConnectError in the handshake, ReadError or WriteError after it. A verdict on the client's

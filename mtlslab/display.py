@@ -53,7 +53,7 @@ def _words(value: object) -> str:
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"([|*_<`\\])", r"\\\1", text).replace("\n", " ")
+    return re.sub(r"([|*_<`\\$&]|~(?=~)|\](?=\())", r"\\\1", text).replace("\n", " ")
 
 
 def said(refusal: Refusal) -> str:

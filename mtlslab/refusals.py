@@ -7,6 +7,7 @@ few words.
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import ssl
@@ -272,11 +273,16 @@ def _reason_and_alert(error: BaseException) -> tuple[BaseException, str, str | N
             return error, _REASON_OF_ALERT.get(alert, "protocol-error"), alert, True
         reason = _REASON_OF_LIBRARY_REASON.get(error.reason, "protocol-error")
         return error, reason, REASONS[reason].alert, reason == "connection-lost"
+    if isinstance(error, OSError) and error.errno in _UNREACHABLE:
+        return error, "connection-refused", None, True
     for kind, reason, by_the_other in _REASON_OF_EXCEPTION:
         if isinstance(error, kind):
             return error, reason, None, by_the_other
     return None
 
+
+_UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL}
+"""No way leads to that address: to a caller the same as nobody there."""
 
 _REASON_OF_EXCEPTION: tuple[tuple[type[BaseException], str, bool], ...] = (
     (ssl.SSLEOFError, "connection-lost", True),

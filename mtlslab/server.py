@@ -191,7 +191,7 @@ class Server:
             raise errors.OptionRefused("max_connections", f"{max_connections!r} is not a whole number, 1 or more")
         if port is not None and not (_is_number(port) and isinstance(port, int) and 0 <= port <= 65535):
             raise errors.OptionRefused("port", f"{port!r} is not a port; give a number from 0 (any free one) to 65535")
-        authorities = client_ca if client_ca is None or isinstance(client_ca, x509.Certificate) else tuple(client_ca)
+        authorities = None if client_ca is None else _authorities(client_ca)
         self._new_context = partial(server_context, credential, client_ca=authorities, client_auth=client_auth)
         self._context = self._new_context()
         self.client_auth = client_auth
@@ -553,6 +553,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
+        self.wfile.flush()
         connection.answering = False
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _answer  # noqa: N815 (http.server's names)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 
 from mtlslab import CertificateAuthority, Credential, credentials, errors, new_csr, new_private_key
 from mtlslab.credentials import certificate_pem, private_key_pem, read_certificates, read_credential, read_private_key
-from mtlslab.profiles import CLIENT
+from mtlslab.profiles import CLIENT, SERVER
 
 PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
 PKCS8 = serialization.PrivateFormat.PKCS8
@@ -157,10 +157,12 @@ def test_alternative_names_that_are_refused(name: Any, rule: str) -> None:
         new_csr(new_private_key(), "localhost", names=[name])
 
 
-def test_names_is_a_list() -> None:
+def test_names_is_a_list(ca: CertificateAuthority) -> None:
     """A single name in the place of a list is not taken apart into letters."""
     with pytest.raises(errors.NameRefused, match="list"):
         new_csr(new_private_key(), "localhost", names="localhost")
+    with pytest.raises(errors.NameRefused, match="list"):
+        ca.issue("localhost", SERVER, names="localhost")
 
 
 # --- saving ---------------------------------------------------------------------------------------

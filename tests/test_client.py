@@ -1,0 +1,317 @@
+"""curl's words: which options are refused, what is verified, and how each failure comes back."""
+
+import inspect
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from given import LOCALHOST, Call, Serve
+from mtlslab import Answer, CertificateAuthority, Credential, Reply, errors, request
+from mtlslab.client import client_context
+from mtlslab.credentials import certificate_pem, private_key_pem
+from mtlslab.profiles import SERVER
+from mtlslab.server import server_context
+
+
+def refusal_of(answer: Answer) -> tuple[str, str, int]:
+    """Return who refused, why, and curl's exit code."""
+    assert answer.refusal is not None, answer
+    assert (answer.ok, answer.status, answer.text) == (False, None, "")
+    return answer.refusal.by, answer.refusal.reason, answer.refusal.curl_exit_code
+
+
+# --- options --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [str, Path], ids=["str", "Path"])
+def test_files_are_named_as_text_or_as_paths(serve: Serve, files: Path, kind: Callable[[Path], Any]) -> None:
+    """Either way of naming a file works, for each of the three."""
+    paths = {"cacert": "ca.crt", "cert": "client.crt", "key": "client.key"}
+    options: dict[str, Any] = {option: kind(files / name) for option, name in paths.items()}
+    assert request(serve().url, **options).text == "Hello World\n"
+
+
+def test_relative_paths_are_relative_to_the_working_folder(
+    serve: Serve, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in curl, and in the article."""
+    monkeypatch.chdir(files)
+    assert request(serve().url, cacert="ca.crt", cert="client.crt", key="client.key").ok
+
+
+def test_one_file_may_hold_certificate_and_key(
+    serve: Serve, call: Call, client_credential: Credential, tmp_path: Path
+) -> None:
+    """Without key=, the key is looked for beside the certificate, as in curl."""
+    for number, parts in enumerate(
+        (
+            [certificate_pem(client_credential.certificate), private_key_pem(client_credential.private_key)],
+            [private_key_pem(client_credential.private_key), certificate_pem(client_credential.certificate)],
+        )
+    ):
+        combined = tmp_path / f"{number}.pem"
+        combined.write_bytes(b"".join(parts))
+        assert call(serve().url, cert=combined, key=None).ok
+
+
+def test_a_byte_order_mark_does_not_hide_a_ca(serve: Serve, call: Call, files: Path, tmp_path: Path) -> None:
+    """Editors on Windows begin a file with one; OpenSSL alone would find no certificate after it."""
+    (tmp_path / "ca.crt").write_bytes(b"\xef\xbb\xbf" + (files / "ca.crt").read_bytes())
+    assert call(serve().url, cacert=tmp_path / "ca.crt").ok
+
+
+def test_a_file_that_openssl_alone_refuses_is_named(call: Call, tmp_path: Path) -> None:
+    """Where OpenSSL refuses a client's files that we can read, here for a weak key, the error names file and cure."""
+    key = rsa.generate_private_key(65537, 1024)
+    name = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, "weak")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(1))
+    weak = Credential(builder.sign(key, hashes.SHA256()), key)
+    certificate_path, key_path = weak.save(tmp_path, "client")
+    with pytest.raises(errors.FileContents, match=r"OpenSSL does not take it .*have it issued again") as refused:
+        call("https://localhost:1", cert=certificate_path, key=key_path)
+    assert refused.value.path == certificate_path
+
+
+BAD_OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("tls_max", {"tls_max": "1.1"}),
+    ("tls_max", {"tls_max": "TLSv1.3"}),
+    ("tls_max", {"tls_max": 1.3}),
+    ("key", {"cert": None}),
+    ("timeout", {"timeout": 0}),
+    ("timeout", {"timeout": -1}),
+    ("timeout", {"timeout": "5"}),
+    ("timeout", {"timeout": float("nan")}),
+    ("method or headers", {"headers": {"X": "1\r\nY: 2"}}),
+    ("method or headers", {"headers": {"X": "☃"}}),
+    ("method or headers", {"method": "G ET"}),
+]
+
+
+@pytest.mark.parametrize(("option", "options"), BAD_OPTIONS)
+def test_an_option_that_cannot_be_used_is_named(serve: Serve, call: Call, option: str, options: dict[str, Any]) -> None:
+    """A wrong option is the caller's own error: it is raised, and not taken for a refusal."""
+    with pytest.raises(errors.OptionRefused) as refused:
+        call(serve().url, **options)
+    assert refused.value.option == option
+
+
+BAD_URLS = ["", "localhost:3000", "https://", "https:///x", "//x", "ftp://x", "https://:3000", "https://[::1"]
+BAD_URLS += ["https://localhost:99999", "https://a..b/", f"https://{'a' * 64}.example", "https://☃☃☃"]
+
+
+@pytest.mark.parametrize("url", [*BAD_URLS, None, 7, b"https://localhost"])
+def test_a_url_that_is_none_is_refused(call: Call, url: Any) -> None:
+    """Each malformed URL is refused with an example of a good one."""
+    with pytest.raises(errors.OptionRefused, match="it looks like https://localhost:3000") as refused:
+        call(url)
+    assert refused.value.option == "url"
+
+
+def test_a_missing_file_is_raised_before_anyone_is_called(serve: Serve, call: Call, tmp_path: Path) -> None:
+    """A wrong path is the caller's own error: nobody is dialled, and the file is named."""
+    server = serve()
+    for option in ("cacert", "cert", "key"):
+        with pytest.raises(errors.FileMissing, match=r"nowhere\.pem"):
+            call(server.url, **{option: tmp_path / "nowhere.pem"})
+    assert server.visits == []
+
+
+def test_a_certificate_without_its_key_says_what_is_missing(call: Call) -> None:
+    """cert= alone needs the key in the same file, and the error says so."""
+    with pytest.raises(errors.FileContents, match="name the file of its key"):
+        call("https://localhost:1", key=None)
+
+
+# --- what is verified -----------------------------------------------------------------------------
+
+
+def test_there_is_no_way_to_turn_verification_off() -> None:
+    """No option speaks of verifying, and every context verifies chain and name, strictly, from TLS 1.2 on."""
+    options = set(inspect.signature(request).parameters) | set(inspect.signature(client_context).parameters)
+    assert options == {
+        *("url", "cacert", "cert", "key", "tls_max", "password"),
+        *("method", "headers", "content", "timeout"),
+    }
+    context = client_context()
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert context.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+NAMES: list[tuple[list[str], str, bool]] = [
+    (LOCALHOST, "localhost", True),
+    (LOCALHOST, "127.0.0.1", True),
+    (["localhost"], "127.0.0.1", False),
+    (["127.0.0.1"], "localhost", False),
+    (["example.org"], "localhost", False),
+    (["*.localhost.example"], "localhost", False),
+]
+
+
+@pytest.mark.parametrize(("names", "host", "right"), NAMES)
+def test_the_host_is_held_against_the_certificate(
+    serve: Serve, call: Call, ca: CertificateAuthority, names: list[str], host: str, right: bool
+) -> None:
+    """A server whose certificate is for another name is refused before it gets the request."""
+    server = serve()
+    server._context = server_context(ca.issue("server", SERVER, names=names), client_ca=ca.certificate)
+    answer = call(f"https://{host}:{server.port}")
+    assert answer.ok == right
+    if not right:
+        assert refusal_of(answer) == ("client", "wrong-host", 60)
+        assert [visit.status for visit in server.visits] == [None]
+
+
+def test_a_server_of_another_ca_is_refused(serve: Serve, call: Call, tmp_path: Path) -> None:
+    """Only the CAs of cacert= are trusted."""
+    CertificateAuthority.create("foreign-ca").save(tmp_path)
+    server = serve()
+    assert refusal_of(call(server.url, cacert=tmp_path / "ca.crt")) == ("client", "unknown-ca", 60)
+    assert [visit.status for visit in server.visits] == [None]
+
+
+def test_without_cacert_the_system_decides(
+    serve: Serve, call: Call, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without cacert= the system's trust store is used, as in curl: our CA is not in it, unless it is put there."""
+    url = serve().url
+    assert refusal_of(call(url, cacert=None)) == ("client", "unknown-ca", 60)
+    monkeypatch.setenv("SSL_CERT_FILE", os.fspath(files / "ca.crt"))
+    assert call(url, cacert=None).ok
+
+
+def test_proxies_of_the_environment_are_left_alone(serve: Serve, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy variable does not send the lesson elsewhere."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.setenv(name.lower(), "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert call(serve().url).ok
+
+
+# --- what comes back ------------------------------------------------------------------------------
+
+
+def test_nobody_there_is_a_refusal(call: Call) -> None:
+    """A port where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as soon_closed:
+        port = soon_closed.getsockname()[1]
+    assert refusal_of(call(f"https://127.0.0.1:{port}")) == ("server", "connection-refused", 7)
+
+
+def test_an_unknown_host_is_a_refusal(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that the resolver does not know, and nobody is dialled."""
+    asked = []
+
+    def knows_nothing(host: str, *_: object, **__: object) -> None:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", knows_nothing)
+    assert refusal_of(call("https://no-such-host.invalid")) == ("client", "host-not-found", 6)
+    assert {str(host) for host in asked} == {"no-such-host.invalid"}
+
+
+@pytest.mark.parametrize("number", ["EHOSTUNREACH", "ENETUNREACH"])
+def test_a_host_that_cannot_be_reached_is_a_refusal(call: Call, monkeypatch: pytest.MonkeyPatch, number: str) -> None:
+    """Where no way leads to an address, it is as if nobody were there."""
+    import errno
+
+    def is_far(*_: object, **__: object) -> None:
+        raise OSError(getattr(errno, number), "no way there")
+
+    monkeypatch.setattr(socket, "create_connection", is_far)
+    assert refusal_of(call("https://192.0.2.1"))[1:] == ("connection-refused", 7)
+
+
+@pytest.fixture
+def odd_server(server_credential: Credential) -> Iterator[Callable[[bytes | None], str]]:
+    """Start servers that answer one TLS caller with certain bytes, or, with None, do not even begin."""
+    open_sockets: list[socket.socket] = []
+
+    def start(reply: bytes | None) -> str:
+        listener = socket.create_server(("127.0.0.1", 0))
+        open_sockets.append(listener)
+        context = server_context(server_credential, client_auth="none")
+
+        def answer() -> None:
+            with listener.accept()[0] as plain, context.wrap_socket(plain, server_side=True) as tls:
+                tls.recv(1 << 16)
+                tls.sendall(reply or b"")
+                tls.unwrap()
+
+        if reply is not None:
+            threading.Thread(target=answer, daemon=True).start()
+        return f"https://127.0.0.1:{listener.getsockname()[1]}"
+
+    yield start
+    for each in open_sockets:
+        each.close()
+
+
+REPLIES: dict[str, tuple[bytes | None, tuple[str, str, int]]] = {
+    "silence": (None, ("client", "timed-out", 28)),
+    "nothing": (b"", ("server", "connection-lost", 52)),
+    "no HTTP": (b"220 mail.example.org\r\n\r\n", ("server", "protocol-error", 1)),
+    "broken gzip": (
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
+        ("server", "protocol-error", 1),
+    ),
+    "half a reply": (b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\nabcd", ("server", "protocol-error", 1)),
+}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("kind", REPLIES)
+def test_an_odd_server_is_a_refusal(call: Call, odd_server: Callable[[bytes | None], str], kind: str) -> None:
+    """Whatever comes back over the network becomes a refusal with a reason, and never an exception."""
+    reply, expected = REPLIES[kind]
+    assert refusal_of(call(odd_server(reply), timeout=0.5)) == expected
+
+
+def test_plain_http_at_a_tls_port_is_a_refusal(serve: Serve, call: Call) -> None:
+    """http:// where https:// is meant: the client hears nothing, the server knows why."""
+    server = serve()
+    assert refusal_of(call(f"http://localhost:{server.port}")) == ("server", "connection-lost", 52)
+    refusal = server.visits[-1].refusal
+    assert refusal is not None
+    assert refusal.reason == "plain-http"
+
+
+@pytest.mark.parametrize(
+    ("status", "ok"), [(200, True), (204, True), (302, True), (399, True), (400, False), (503, False)]
+)
+def test_an_answer_is_ok_below_400(serve: Serve, call: Call, status: int, ok: bool) -> None:
+    """A reply is no refusal, whatever its status; a redirect is shown and not followed, as curl does."""
+    server = serve(app=lambda _: Reply("" if status == 204 else "text", status, {"Location": "https://localhost:1/"}))
+    answer = call(server.url)
+    assert (answer.status, answer.ok, answer.refusal) == (status, ok, None)
+
+
+@pytest.mark.parametrize("tls_max", ["1.2", "1.3", None])
+def test_an_answer_says_how_it_came(serve: Serve, call: Call, tls_max: Any) -> None:
+    """The TLS version is the one that was asked for at most; the text of an answer shows it."""
+    answer = call(serve().url, tls_max=tls_max)
+    version = f"TLSv{tls_max or '1.3'}"
+    assert answer.tls_version == version
+    assert repr(answer) == f"<Answer 200 over {version}: 'Hello World\\n'>"
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+def test_a_refused_answer_shows_its_refusal(serve: Serve, call: Call) -> None:
+    """The text of an answer that is none is its refusal."""
+    answer = call(serve().url, cert=None, key=None)
+    assert repr(answer) == f"<Answer {answer.refusal!r}>"

@@ -1,0 +1,163 @@
+"""How objects become text: tables that no text can break, and nothing that varies."""
+
+import importlib.metadata
+import re
+import shutil
+import ssl
+import sys
+
+import pytest
+from cryptography import x509
+
+from given import Call, Serve
+from mtlslab import Answer, CertificateAuthority, Credential, Refusal, Visit, display, new_csr, new_private_key
+from mtlslab.profiles import SERVER
+from mtlslab.refusals import REASONS
+
+
+def test_a_table_is_aligned_in_plain_text() -> None:
+    """In a terminal and in a comparison of outputs, a table's columns stand under their headings."""
+    shown = display.table(("who", "allowed"), [("client", True), ("a stranger", False), ("nobody", None), (7, "x")])
+    assert repr(shown).splitlines() == [
+        "who         allowed",
+        "---         -------",
+        "client      yes",
+        "a stranger  no",
+        "nobody      –",
+        "7           x",
+    ]
+
+
+def test_a_table_is_markdown_in_jupyterlab() -> None:
+    """JupyterLab gets the same cells as a Markdown table."""
+    shown = display.table(("who", "allowed"), [("client", True)])
+    assert shown._repr_markdown_().splitlines() == ["| who | allowed |", "| --- | --- |", "| client | yes |"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a|b", "*a*", "_a_", "<b>a</b>", "`a`", "a\\|b", "a\nb", "[a](b)", "$a$", "&lt;", "~~a~~"]
+)
+def test_no_text_breaks_a_markdown_table(text: str) -> None:
+    """A certificate's name cannot add a cell or a line, be drawn as something else, or become a link."""
+    lines = display.table(("name",), [(text,)])._repr_markdown_().splitlines()
+    assert len(lines) == 3
+    cell = lines[2].removeprefix("| ").removesuffix(" |")
+    bare = re.sub(r"\\.", "", cell)
+    assert not re.search(r"[|*_<`\\$&]|\]\(|~~", bare), cell
+    assert re.sub(r"\\(.)", r"\1", cell) == text.replace("\n", " ")
+
+
+def test_a_row_has_as_many_cells_as_there_are_headings() -> None:
+    """A table that does not fit is refused where it is made."""
+    with pytest.raises(ValueError, match="2 cells"):
+        display.table(("a", "b"), [("only one",)])
+
+
+def test_a_certificate_is_shown_without_what_varies(ca: CertificateAuthority) -> None:
+    """Names, flags and purposes are shown by RFC 5280's words; serial number, dates and keys are not."""
+    issuing = ca.create_issuing_ca("issuing")
+    names = ["localhost", "127.0.0.1", "urn:a:b"]
+    shown = [repr(display.certificate(issuing.issue("web", SERVER, names=names).certificate)) for _ in range(2)]
+    assert shown[0] == shown[1]
+    assert dict(re.split(r"  +", line) for line in shown[0].splitlines()[2:]) == {
+        "version": "3",
+        "subject": "CN=web",
+        "issuer": "CN=issuing",
+        "validity": "365 days",
+        "public key": "EC, secp256r1",
+        "basicConstraints (critical)": "CA:FALSE",
+        "keyUsage (critical)": "digitalSignature",
+        "extendedKeyUsage": "serverAuth",
+        "subjectKeyIdentifier": "(a hash of the public key)",
+        "authorityKeyIdentifier": "(the issuer's subjectKeyIdentifier)",
+        "subjectAltName": "DNS:localhost, IP:127.0.0.1, URI:urn:a:b",
+    }
+    assert "CA:TRUE, path length 0" in repr(display.certificate(issuing.certificate))
+    assert "keyCertSign, cRLSign" in repr(display.certificate(issuing.certificate))
+
+
+def test_a_csr_is_shown_as_what_it_is(ca: CertificateAuthority) -> None:
+    """A CSR has no issuer and no validity, and an empty subject is shown as such."""
+    shown = repr(display.certificate(new_csr(new_private_key("ed25519"), "client", ["localhost"])))
+    assert [line.split("  ")[0] for line in shown.splitlines()[2:]] == ["subject", "public key", "subjectAltName"]
+    assert "Ed25519" in shown
+    assert display.name(x509.Name([])) == "(empty)"
+
+
+def test_both_ends_stand_side_by_side(serve: Serve, call: Call) -> None:
+    """One event, in the words of either end: an answer, a refusal, and a visit that never was."""
+    server = serve()
+    answered = display.both_ends(call(server.url), server.visits[-1])
+    refused = display.both_ends(call(server.url, cert=None, key=None), server.visits[-1])
+    assert answered.headings == ("", "the client", "the server")
+    assert answered.rows == (
+        ("outcome", "answered 200", "answered 200"),
+        ("who said no", "–", "–"),
+        ("reason", "–", "–"),
+        ("TLS alert", "–", "–"),
+        ("caller's certificate", "–", "CN=client"),
+        ("TLS version", "TLSv1.3", "TLSv1.3"),
+    )
+    assert refused.rows[:5] == (
+        ("outcome", "refused", "refused"),
+        ("who said no", "server", "server"),
+        ("reason", "no-client-certificate", "no-client-certificate"),
+        ("TLS alert", "certificate_required", "certificate_required"),
+        ("caller's certificate", "–", "–"),
+    )
+    assert display.both_ends(Answer(200), None).rows[0] == ("outcome", "answered 200", "no visit")
+    assert display.both_ends(Answer(200), Visit(tls_version="TLSv1.2")).rows[0][2] == "no request"
+
+
+def test_a_refusal_is_shown_with_what_it_means() -> None:
+    """A refusal's table adds the meaning of its reason, and its message loses the line of CPython's source."""
+    refusal = Refusal("server", "unknown-ca", "unknown_ca", 56, "[SSL] unknown ca (_ssl.c:2580)", "do this")
+    rows = {row[0]: row[1] for row in display.refusal(refusal).rows}
+    assert rows["which means"] == REASONS["unknown-ca"].meaning
+    assert (rows["who said no"], rows["curl's exit code"], rows["advice"]) == ("server", "56", "do this")
+    assert display.said(refusal) == "[SSL] unknown ca"
+
+
+def test_a_good_environment_is_ok() -> None:
+    """Where the tests run, all that the course needs is there."""
+    rows = display.environment().rows
+    assert {found for _, _, found in rows} == {"ok"}
+    assert {"cryptography", "httpx", "jupyterlab", "nbval", "TLS 1.3"} <= {what for what, _, _ in rows}
+
+
+@pytest.mark.parametrize("missing", ["cryptography", "httpx", "jupyterlab", "nbval"])
+def test_a_missing_package_comes_with_its_cure(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check of the environment says what to type for what is missing, and for nothing else."""
+    version = importlib.metadata.version
+
+    def without(package: str) -> str:
+        if package == missing:
+            raise importlib.metadata.PackageNotFoundError(package)
+        return version(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", without)
+    cures = {what: found for what, _, found in display.environment().rows if found != "ok"}
+    assert cures == {missing: f"pip install {missing}"}
+
+
+def test_an_old_python_comes_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Python or OpenSSL that is too old is named with what to install."""
+    monkeypatch.setattr(sys, "version_info", (3, 10, 9))
+    monkeypatch.setattr(ssl, "OPENSSL_VERSION_INFO", (1, 1, 1, 0, 15))
+    monkeypatch.setattr(ssl, "HAS_TLSv1_3", False)
+    cures = [found for _, _, found in display.environment().rows if found != "ok"]
+    assert [cure.split(" ")[0] for cure in cures] == ["install", "use", "use"]
+    assert "3.11" in cures[0]
+
+
+def test_programs_are_looked_for_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of programs says yes or no."""
+    monkeypatch.setattr(shutil, "which", lambda tool: "/bin/curl" if tool == "curl" else None)
+    assert {row[0]: row[1] for row in display.tools().rows} == {"openssl": "no", "curl": "yes", "node": "no"}
+
+
+def test_no_text_holds_a_key(ca: CertificateAuthority, client_credential: Credential) -> None:
+    """Whatever shows a credential or a CA shows no key."""
+    for shown in (repr(ca), repr(client_credential), str(ca), str(client_credential), f"{[ca, client_credential]}"):
+        assert "PRIVATE" not in shown
+        assert "PrivateKey" not in shown
