@@ -10,6 +10,7 @@ import ipaddress
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TypeVar
 
 from cryptography import x509
@@ -70,6 +71,9 @@ class CertificateAuthority:
         self.certificate = certificate
         self.private_key = private_key
         self.chain = tuple(chain)
+        self._key_identifier = _extension(certificate, x509.SubjectKeyIdentifier) or _key_identifier(certificate)
+        constraints = _extension(certificate, x509.BasicConstraints)
+        self._path_length = constraints.path_length if constraints else None
 
     def __repr__(self) -> str:
         return f"<CertificateAuthority {self.certificate.subject.rfc4514_string()}>"
@@ -118,10 +122,7 @@ class CertificateAuthority:
             # RFC 5280 §4.2.1.6: with an empty subject, the SAN is all there is, and critical.
             builder = builder.add_extension(san, critical=not list(csr.subject))
         self._check_path_length(profile)
-        own_identifier = _extension(self.certificate, x509.SubjectKeyIdentifier)
-        if own_identifier is None:
-            own_identifier = x509.SubjectKeyIdentifier.from_public_key(self.certificate.public_key())
-        return _signed(builder, self.certificate.subject, own_identifier, self.private_key)
+        return _signed(builder, self.certificate.subject, self._key_identifier, self.private_key)
 
     def issue(
         self,
@@ -158,8 +159,7 @@ class CertificateAuthority:
         return cls(credential.certificate, credential.private_key, chain)
 
     def _check_path_length(self, profile: Profile) -> None:
-        constraints = _extension(self.certificate, x509.BasicConstraints)
-        if profile.ca and constraints is not None and constraints.path_length == 0:
+        if profile.ca and self._path_length == 0:
             raise errors.CannotIssue(
                 "this CA's pathLenConstraint is 0: it may issue leaves, but no CA (RFC 5280 §4.2.1.9)"
             )
@@ -173,6 +173,10 @@ def _extension(of: x509.Certificate | x509.CertificateSigningRequest, kind: type
         return of.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
+
+
+def _key_identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier:
+    return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
 
 
 def _is_host(name: str) -> bool:
@@ -281,6 +285,11 @@ def _validity(days: int, not_before: datetime | None, issuer_end: datetime | Non
     return not_before or begin - CLOCK_SKEW, min(end, issuer_end or end)
 
 
+@cache
+def _key_usage(names: frozenset[str]) -> x509.KeyUsage:
+    return x509.KeyUsage(**{usage: usage in names for usage in _KEY_USAGES})
+
+
 def _builder(
     subject: x509.Name,
     public_key: CertificatePublicKeyTypes,
@@ -289,7 +298,6 @@ def _builder(
     not_after: datetime,
 ) -> x509.CertificateBuilder:
     """Fill in all of a certificate (version 3, RFC 5280 §4.1) but its issuer and its names."""
-    usages = {usage: usage in profile.key_usage for usage in _KEY_USAGES}
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -298,7 +306,7 @@ def _builder(
         .not_valid_before(not_before)
         .not_valid_after(not_after)
         .add_extension(x509.BasicConstraints(profile.ca, profile.path_length), critical=True)
-        .add_extension(x509.KeyUsage(**usages), critical=True)
+        .add_extension(_key_usage(profile.key_usage), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
     )
     if profile.extended_key_usage:

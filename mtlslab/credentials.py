@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
@@ -238,18 +238,23 @@ def read_credential(
 
 
 # --- PEM files ------------------------------------------------------------------------------------
+#
+# cryptography's `serialization` brings SSH's formats along: it is imported where a file is read or written, so that
+# `import mtlslab` stays quick.
 
 
 def certificate_pem(certificate: x509.Certificate) -> bytes:
     """Return the certificate as PEM (RFC 7468)."""
-    return certificate.public_bytes(serialization.Encoding.PEM)
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return certificate.public_bytes(Encoding.PEM)
 
 
 def private_key_pem(private_key: PrivateKey) -> bytes:
     """Return the private key as unencrypted PKCS #8 in PEM (RFC 7468 §10, RFC 5958)."""
-    return private_key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    return private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def read_certificates(path: str | os.PathLike[str]) -> list[x509.Certificate]:
@@ -271,17 +276,19 @@ def read_private_key(path: str | os.PathLike[str], *, password: str | None = Non
 
     Raises `errors.FileMissing`, `errors.FileUnreadable` or `errors.FileContents`.
     """
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     secret = password.encode() if password else None
 
     def parse(data: bytes) -> PrivateKey:
         try:
-            key = serialization.load_pem_private_key(data, secret)
+            key = load_pem_private_key(data, secret)
         except TypeError:  # cryptography's word for a password missing, or one too many
             if secret is None:
                 raise _Refused(
                     "the private key is encrypted", "give its password, or remove it: openssl pkey"
                 ) from None
-            key = serialization.load_pem_private_key(data, None)
+            key = load_pem_private_key(data, None)
         if not isinstance(key, PrivateKey):
             raise _Refused("this kind of key does not sign TLS handshakes", "use an EC, RSA or Ed25519 key")
         return key
