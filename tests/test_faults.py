@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mtlslab import errors, faults, refusals
+from mtlslab import errors, faults, refusals, wordings
 from mtlslab.client import Answer, TLSVersion
 from mtlslab.faults import FAULTS, Case, Fault, Lab, Setup
 from mtlslab.refusals import Refusal
@@ -48,6 +48,7 @@ def test_both_ends_see_what_the_row_says(name: str, tls: TLSVersion, tmp_path: P
     else:
         assert not case.setup.speaks_tls
     assert answer.ok == (verdict.by is None)
+    assert answer.refusal is None or name in wordings.find(answer.refusal.message)
 
 
 @every_row
@@ -78,7 +79,8 @@ def test_the_real_curl_returns_the_row_s_exit_code(name: str, tls: TLSVersion, t
             text=True,
             timeout=15,
         )
-        assert done.returncode == case.verdict.curl, done.stderr
+    assert done.returncode == case.verdict.curl, done.stderr
+    assert done.returncode == 0 or name in wordings.find(done.stderr), done.stderr
 
 
 @pytest.mark.parametrize("tls", ["1.2", "1.3"])
