@@ -1097,16 +1097,22 @@ def staged(fault: Fault, folder: str | os.PathLike[str], *, tls: TLSVersion = "1
     """Do what `stage` does, for a fault of one's own."""
     lab, folder = Lab(tls), Path(folder)
     setup = fault.mint(lab)
+    write_files(setup, folder)
+    with running(setup, port) as server:
+        yield Case(fault, lab, setup, folder, server)
+
+
+def write_files(setup: Setup, folder: Path) -> None:
+    """Write the client's files into `folder`: ca.crt, and client.crt and client.key if it has them."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "ca.crt").write_bytes(certificate_pem(setup.server_ca))
     if setup.client is not None:
         setup.client.save(folder, "client", overwrite=True)
     setup.spoil(folder)
-    with _running(setup, port) as server:
-        yield Case(fault, lab, setup, folder, server)
 
 
-def _running(setup: Setup, port: int) -> Server | _PlainServer:
+def running(setup: Setup, port: int = 0) -> Server | _PlainServer:
+    """Make the setup's server; use it in a `with` statement. `port` 0 takes a free one."""
     if not setup.speaks_tls:
         return _PlainServer()
     return Server(

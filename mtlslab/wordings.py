@@ -10,12 +10,11 @@ from __future__ import annotations
 from mtlslab.faults import FAULTS, Fault
 
 OF_ALERT: dict[str, tuple[str, ...]] = {
-    # alert: OpenSSL 3.0 (Node.js 20 too), OpenSSL 3.5, Python, Node.js's code, Go
+    # alert: OpenSSL 3.0 (Node.js 20 too), OpenSSL 3.5, Python, Node.js's code (EPROTO with TLS 1.2), Go
     "handshake_failure": (
         "sslv3 alert handshake failure",
         "ssl/tls alert handshake failure",
         "SSLV3_ALERT_HANDSHAKE_FAILURE",
-        "EPROTO",
         "remote error: tls: handshake failure",
     ),
     "certificate_required": (
@@ -110,7 +109,11 @@ _NOT_PEM = (
 _EXPIRED = "x509: certificate has expired or is not yet valid"
 
 OF_FAULT: dict[str, tuple[str, ...]] = {
-    "unknown-server-ca": _UNKNOWN_CA,
+    "unknown-server-ca": (
+        *_UNKNOWN_CA,
+        "self-signed certificate in certificate chain",
+        "SELF_SIGNED_CERT_IN_CHAIN",
+    ),
     "server-without-intermediate": _UNKNOWN_CA,
     "self-signed-server": ("self-signed certificate", "DEPTH_ZERO_SELF_SIGNED_CERT", _UNKNOWN_CA[-1]),
     "expired-server": ("certificate has expired", "CERT_HAS_EXPIRED", _EXPIRED),
@@ -173,6 +176,11 @@ def texts(fault: Fault) -> tuple[str, ...]:
 
 
 def find(message: str) -> tuple[str, ...]:
-    """Return the names of the faults whose texts occur in a message, in whatever case, in the table's order."""
+    """Return the names of the faults whose texts occur in a message, in whatever case, in the table's order.
+
+    The longest text counts: "unknown certificate authority" is not also an "unknown certificate".
+    """
     pasted = " ".join(message.lower().split())
-    return tuple(name for name, fault in FAULTS.items() if any(text.lower() in pasted for text in texts(fault)))
+    found = {text.lower() for fault in FAULTS.values() for text in texts(fault) if text.lower() in pasted}
+    longest = {text for text in found if not any(text != other and text in other for other in found)}
+    return tuple(name for name, fault in FAULTS.items() if longest & {text.lower() for text in texts(fault)})

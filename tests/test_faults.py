@@ -170,3 +170,13 @@ def test_the_good_setup_is_shared_by_nothing() -> None:
     first, second = Lab().good, Lab().good
     assert isinstance(first, Setup)
     assert first.server_ca != second.server_ca
+
+
+def test_the_longest_text_counts() -> None:
+    """A message is not also what a part of it says."""
+    assert wordings.find("remote error: tls: unknown certificate") == ("client-name-not-permitted",)
+    assert "client-name-not-permitted" not in wordings.find("remote error: tls: unknown certificate authority")
+    assert wordings.find("SSL certificate problem: self-signed certificate in certificate chain") == (
+        "unknown-server-ca",
+    )
+    assert wordings.find("all is well") == ()
