@@ -112,11 +112,38 @@ def request(
     if not isinstance(timeout, int | float) or not 0 < timeout <= 86400:
         raise errors.OptionRefused("timeout", f"{timeout!r} is not a number of seconds, more than 0, a day at most")
     context = client_context(cacert=cacert, cert=cert, key=key, tls_max=tls_max, password=password)
+    return exchange(
+        url,
+        context,
+        sent_certificate=cert is not None,
+        method=method,
+        headers=headers,
+        content=content,
+        timeout=timeout,
+    )
+
+
+def exchange(
+    url: str,
+    context: ssl.SSLContext,
+    *,
+    sent_certificate: bool,
+    server_name: str | None = None,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    content: bytes | str | None = None,
+    timeout: float = 5.0,
+) -> Answer:
+    """Make one request with a context of `client_context`, as `request` does.
+
+    `server_name` is whom to ask for and to expect, where that is not the URL's host (curl's --connect-to).
+    """
+    extensions = {} if server_name is None else {"sni_hostname": server_name}
     try:
         # trust_env=False: a proxy variable of the environment would send the request elsewhere.
         with (
             httpx.Client(verify=context, trust_env=False, timeout=timeout) as client,
-            client.stream(method, url, headers=headers, content=content) as reply,
+            client.stream(method, url, headers=headers, content=content, extensions=extensions) as reply,
         ):
             tls = reply.extensions["network_stream"].get_extra_info("ssl_object")
             tls_version = tls.version() if tls else None
@@ -125,7 +152,7 @@ def request(
     except (httpx.LocalProtocolError, UnicodeEncodeError) as error:
         raise errors.OptionRefused("method or headers", f"they cannot be sent: {error}") from None
     except httpx.RequestError as error:
-        return Answer(refusal=_refusal(error, sent_certificate=cert is not None))
+        return Answer(refusal=_refusal(error, sent_certificate=sent_certificate))
 
 
 def _check_url(url: str) -> None:

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from mtlslab import wordings
 from mtlslab.client import Answer
+from mtlslab.faults import FAULTS, Family, Verdict
 from mtlslab.profiles import PURPOSES
 from mtlslab.refusals import REASONS, Refusal
 from mtlslab.server import Visit
@@ -168,6 +170,33 @@ def refusal(shown: Refusal) -> Table:
         ("advice", shown.advice),
     )
     return table(("field", "value"), rows)
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+def gallery(family: Family) -> Table:
+    """Show the faults of one family: what is wrong, the verdict, curl's exit codes with TLS 1.2 and 1.3, the cure."""
+    rows = []
+    for fault in FAULTS.values():
+        if fault.family == family:
+            verdict = fault.verdicts.get("1.3", fault.verdicts["1.2"])
+            codes = dict.fromkeys(v.curl for v in fault.verdicts.values() if v.curl is not None)
+            rows.append((fault.name, fault.sentence, _verdict(verdict), "/".join(map(str, codes)) or None, fault.cure))
+    return table(("fault", "what is wrong", "verdict", "curl", "cure"), rows)
+
+
+def _verdict(verdict: Verdict) -> str:
+    if verdict.by is None:
+        return "nobody says no"
+    told = f", told {verdict.alert}" if verdict.alert else ""
+    return f"{verdict.by}: {verdict.reason}{told}"
+
+
+def index_of_messages() -> Table:
+    """Show every text that a program may print, with the faults that it may mean."""
+    found = sorted({text for fault in FAULTS.values() for text in wordings.texts(fault)}, key=str.lower)
+    return table(("what you read", "what it may mean"), [(text, ", ".join(wordings.find(text))) for text in found])
 
 
 # --- the reader's machine -------------------------------------------------------------------------

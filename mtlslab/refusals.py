@@ -116,6 +116,27 @@ REASONS: dict[str, Reason] = {
         "check both clocks; the server's may be behind",
         (9,),
     ),
+    "revoked": _of_certificate(
+        "the certificate stands on its CA's revocation list (CRL)",
+        "certificate_revoked",
+        "replace it, and find out why it was revoked",
+        "replace it, and find out why it was revoked",
+        (23,),
+    ),
+    "crl-missing": _of_certificate(
+        "this end insists on a revocation list (CRL), and has none from the certificate's issuer",
+        "unknown_ca",
+        "give the client the CRL of the CA that issued it",
+        "give the server the CRL of the CA that issued it; the certificate itself may be good",
+        (3, 33),
+    ),
+    "crl-expired": _of_certificate(
+        "the revocation list (CRL) of the certificate's issuer is past its nextUpdate",
+        "certificate_expired",
+        "give the client a fresh CRL",
+        "give the server a fresh CRL; the certificate itself may be good",
+        (12,),
+    ),
     "wrong-host": _of_certificate(
         "the certificate is not for the name in the URL",
         "bad_certificate",
@@ -137,6 +158,43 @@ REASONS: dict[str, Reason] = {
         "have the certificate that the message names made again, as version 3 with the extensions of RFC 5280 §4.2",
         tuple(range(80, 96)),
     ),
+    "invalid-ca": _of_certificate(
+        "a certificate of the chain was signed by one that is no CA: no CA:TRUE, or no keyCertSign",
+        "unknown_ca",
+        "have it issued by a CA; a server's certificate signs no others",
+        "have it issued by a CA; a client's certificate signs no others",
+        (32, 37, 79),
+    ),
+    "path-length": _of_certificate(
+        "there are more CAs in the chain than a pathLenConstraint above them allows",
+        "unknown_ca",
+        "have it issued by the CA that holds the constraint, or that CA issued again with a longer one",
+        "have it issued by the CA that holds the constraint, or that CA issued again with a longer one",
+        (25,),
+    ),
+    "name-constraints": _of_certificate(
+        "the certificate has a name that a CA above it may not vouch for",
+        "certificate_unknown",
+        "use a name within the CA's nameConstraints, or another CA",
+        "use a name within the CA's nameConstraints, or another CA",
+        (47, 48, 49, 51, 52, 53),
+    ),
+    "weak-key": _of_certificate(
+        "a key in the chain is too short",
+        "bad_certificate",
+        f"{_REISSUE} for a new key: RSA of 2048 bits or more, or P-256",
+        f"{_REISSUE} for a new key: RSA of 2048 bits or more, or P-256",
+        (66, 67),
+        ("EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL"),
+    ),
+    "weak-signature": _of_certificate(
+        "a certificate of the chain is signed with a broken hash, such as SHA-1",
+        "bad_certificate",
+        f"{_REISSUE}, signed with SHA-256",
+        f"{_REISSUE}, signed with SHA-256",
+        (68,),
+        ("CA_MD_TOO_WEAK",),
+    ),
     "bad-signature": _of_certificate(
         "a signature does not verify: a changed certificate, or an end without the certificate's private key",
         "decrypt_error",
@@ -152,6 +210,18 @@ REASONS: dict[str, Reason] = {
         "read the server's log: the cause is known there",
         (),
     ),
+    "key-mismatch": _of_connection(
+        "the private key does not belong to the first certificate of the file",
+        None,
+        "use the key that the certificate's CSR was made with; and in the file, put the certificate before its chain",
+        "KEY_VALUES_MISMATCH",
+        "KEY_TYPE_MISMATCH",
+    ),
+    "unreadable-file": _of_connection(
+        "a file is missing, or does not hold the PEM that is meant",
+        None,
+        "read which file the message names, and convert or replace it",
+    ),
     "handshake-failure": _of_connection(
         "the two ends could not agree on how to speak; under TLS 1.2 also: a client certificate was missing",
         "handshake_failure",
@@ -159,6 +229,7 @@ REASONS: dict[str, Reason] = {
         "NO_SHARED_CIPHER",
         "NO_SUITABLE_SIGNATURE_ALGORITHM",
         "NO_SUITABLE_GROUPS",
+        "NO_SUITABLE_KEY_SHARE",
     ),
     "protocol-version": _of_connection(
         "the two ends have no TLS version in common",
@@ -210,6 +281,7 @@ _REASON_OF_LIBRARY_REASON = {text: name for name, row in REASONS.items() for tex
 _REASON_OF_ALERT = {
     "certificate_required": "no-client-certificate",
     "unknown_ca": "unknown-ca",
+    "certificate_revoked": "revoked",
     "certificate_expired": "expired",
     "unsupported_certificate": "wrong-purpose",
     "bad_certificate": "bad-certificate",
@@ -221,7 +293,14 @@ _REASON_OF_ALERT = {
 }
 """What an alert tells the end that receives it; any other alert is a protocol-error."""
 
-_CURL_BY_REASON = {"host-not-found": 6, "connection-refused": 7, "timed-out": 28, "plain-http": 52}
+_CURL_BY_REASON = {
+    "host-not-found": 6,
+    "connection-refused": 7,
+    "timed-out": 28,
+    "plain-http": 52,
+    "key-mismatch": 58,
+    "unreadable-file": 58,
+}
 """curl's exit codes for failures that have one of their own, whoever notices."""
 
 
@@ -255,6 +334,11 @@ def from_exception(
     return Refusal(by, reason, alert, _curl_exit_code(by, reason, alert, in_handshake), str(cause), advice)
 
 
+def reason_of_alert(alert: str | None) -> str | None:
+    """Return what an alert tells the end that receives it; None for no alert."""
+    return None if alert is None else _REASON_OF_ALERT.get(alert, "protocol-error")
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """Walk from an exception to what caused it, innermost last; httpx keeps the ssl module's error there."""
     while error is not None:
@@ -270,7 +354,7 @@ def _reason_and_alert(error: BaseException) -> tuple[BaseException, str, str | N
     if isinstance(error, ssl.SSLError) and error.reason:
         if received := re.search(r"_ALERT_(.+)", error.reason):
             alert = received[1].lower()
-            return error, _REASON_OF_ALERT.get(alert, "protocol-error"), alert, True
+            return error, reason_of_alert(alert) or "protocol-error", alert, True
         reason = _REASON_OF_LIBRARY_REASON.get(error.reason, "protocol-error")
         return error, reason, REASONS[reason].alert, reason == "connection-lost"
     if isinstance(error, OSError) and error.errno in _UNREACHABLE:
@@ -297,13 +381,14 @@ _REASON_OF_EXCEPTION: tuple[tuple[type[BaseException], str, bool], ...] = (
 def _curl_exit_code(by: End, reason: str, alert: str | None, in_handshake: bool) -> int:
     """60: curl refuses the server's certificate; 35: a failed handshake; 56: a failed read; else `_CURL_BY_REASON`.
 
-    One exception is curl's own (built on OpenSSL, in lib/vtls/openssl.c): the alert certificate_expired in the
-    handshake, though it is about curl's certificate, counts as 60 too.
+    Two exceptions. The alert certificate_expired in the handshake, though it is about curl's certificate, counts as
+    60 too (curl built on OpenSSL, in lib/vtls/openssl.c). And curl is not strict: it does not notice what is merely
+    non-conforming.
     """
     if reason in _CURL_BY_REASON:
         return _CURL_BY_REASON[reason]
     if by == "client" and reason in CERTIFICATE_REASONS:
-        return 60
+        return 0 if reason == "non-conforming" else 60
     if alert == "certificate_expired" and in_handshake:
         return 60
     return 35 if in_handshake else 56

@@ -178,12 +178,14 @@ class Server:
         port: int | None = None,
         timeout: float = 5.0,
         max_connections: int = 100,
+        tune: Callable[[ssl.SSLContext], None] | None = None,
     ) -> None:
         """Prepare a server; nothing listens yet.
 
         `credential`, `client_ca`, `client_auth`: see `server_context`. `app` turns a `Request` into a `Reply`.
         `port`: None takes 3000, or a free one where 3000 is taken; 0 takes a free one. `timeout`: how many seconds a
-        caller may be silent. Raises `errors.OptionRefused`.
+        caller may be silent. `tune` changes each SSL context that `server_context` makes for it, where the options do
+        not say enough: a CRL, a range of TLS versions. Raises `errors.OptionRefused`.
         """
         if not (_is_number(timeout) and 0 < timeout <= 86400):
             raise errors.OptionRefused("timeout", f"{timeout!r} is not a number of seconds, more than 0, a day at most")
@@ -192,7 +194,8 @@ class Server:
         if port is not None and not (_is_number(port) and isinstance(port, int) and 0 <= port <= 65535):
             raise errors.OptionRefused("port", f"{port!r} is not a port; give a number from 0 (any free one) to 65535")
         authorities = None if client_ca is None else _authorities(client_ca)
-        self._new_context = partial(server_context, credential, client_ca=authorities, client_auth=client_auth)
+        self._make_context = partial(server_context, credential, client_ca=authorities, client_auth=client_auth)
+        self._tune = tune
         self._context = self._new_context()
         self.client_auth = client_auth
         self.app = app
@@ -343,6 +346,12 @@ class Server:
                 self._changed.wait(0.05)
 
     # --- what connections call ---
+
+    def _new_context(self) -> ssl.SSLContext:
+        context = self._make_context()
+        if self._tune is not None:
+            self._tune(context)
+        return context
 
     def _forget_sessions(self) -> None:
         """Leave the sessions that OpenSSL keeps for TLS 1.2 behind, with the context that keeps them.

@@ -1,0 +1,282 @@
+"""`diagnose` names the true cause first, wherever this end can see it; and finds nothing where nothing is wrong."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import mtlslab
+from mtlslab import errors, faults
+from mtlslab.__main__ import main
+from mtlslab.client import TLSVersion
+from mtlslab.credentials import certificate_pem
+from mtlslab.diagnose import Diagnosis
+from mtlslab.faults import FAULTS, Case, Lab, Setup
+
+NOT_SEEN_FROM_HERE = {
+    "client-without-intermediate": "whether the issuer is a root or an intermediate, only its certificate tells",
+    "server-without-intermediate": "the same, for the server's issuer",
+    "crl-missing": "a server that names no CAs says the same to a stranger",
+    "stolen-client-certificate": "the forged key file is refused as unreadable",
+    "no-cipher-in-common": "diagnose offers every suite that Python has",
+    "no-group-in-common": "diagnose offers every group that OpenSSL has",
+    "pool-with-old-certificate": "diagnose opens new connections",
+    "wildcard-too-deep": "needs a host of that name",
+}
+SEEN = [(name, tls) for name, f in FAULTS.items() if name not in NOT_SEEN_FROM_HERE for tls in f.verdicts]
+
+
+def diagnose(case: Case) -> Diagnosis:
+    """Diagnose a case with its own files."""
+    files = case.files
+    return mtlslab.diagnose(
+        case.url, cacert=files["cacert"], cert=files.get("cert"), key=files.get("key"), tls_max=case.lab.tls
+    )
+
+
+@pytest.mark.parametrize(("name", "tls"), SEEN)
+def test_the_true_cause_comes_first(name: str, tls: TLSVersion, tmp_path: Path) -> None:
+    """For every fault that this end can see, with TLS 1.2 and 1.3."""
+    if (name, tls) == ("no-version-in-common", "1.3"):
+        pytest.skip("diagnose never insists on TLS 1.3")
+    with faults.stage(name, tmp_path, tls=tls) as case:
+        found = diagnose(case)
+    assert [f.cause for f in found.findings][:1] == [name], found
+
+
+@pytest.mark.parametrize("name", ["client-without-intermediate", "server-without-intermediate", "crl-missing"])
+def test_a_cause_that_cannot_be_told_apart_is_among_the_findings(name: str, tmp_path: Path) -> None:
+    """Not first, but there."""
+    with faults.stage(name, tmp_path) as case:
+        found = diagnose(case)
+    assert name in [f.cause for f in found.findings]
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_a_healthy_connection_has_no_findings(tls: TLSVersion, tmp_path: Path) -> None:
+    """Nothing is found, and nothing is left unknown."""
+    fault = faults.Fault("none", "neither", "trust", "", lambda lab: lab.good, faults.ACCEPTED, "")
+    with faults.staged(fault, tmp_path, tls=tls) as case:
+        found = diagnose(case)
+    assert found.healthy, found
+    assert not found.unknown
+
+
+def test_a_chain_that_is_whole_is_healthy(tmp_path: Path) -> None:
+    """Intermediates at both ends are no fault."""
+
+    def mint(lab: Lab) -> Setup:
+        ca = lab.ca.certificate
+        return Setup(lab.server_of(lab.issuing_ca), lab.client_of(lab.issuing_ca), ca, ca)
+
+    fault = faults.Fault("none", "neither", "trust", "", mint, faults.ACCEPTED, "")
+    with faults.staged(fault, tmp_path) as case:
+        assert diagnose(case).healthy
+
+
+# --- other servers --------------------------------------------------------------------------------
+
+_NODE = """
+const fs = require('fs'), https = require('https');
+const answer = (request, response) => { response.writeHead(200); response.end('Hello World\\n'); };
+for (const [folder, port] of Object.entries(JSON.parse(process.argv[2]))) {
+  const read = (name) => fs.readFileSync(`${folder}/${name}`);
+  const options = {ca: read('client-ca.crt'), cert: read('server.crt'), key: read('server.key'),
+    requestCert: true, rejectUnauthorized: true};
+  https.createServer(options, answer).on('tlsClientError', () => {}).listen(port, 'localhost');
+}
+"""
+
+_NGINX = """
+daemon off; master_process off; pid {root}/nginx.pid; error_log {root}/error.log;
+events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3;
+  uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5;
+  {servers}
+}}
+"""
+_NGINX_SERVER = """
+  server {{
+    listen 127.0.0.1:{port} ssl;
+    ssl_certificate {folder}/server.crt; ssl_certificate_key {folder}/server.key;
+    ssl_client_certificate {folder}/client-ca.crt; ssl_verify_client on;
+    location / {{ return 200 "Hello World\\n"; }}
+  }}
+"""
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _foreign(program: str, setups: dict[str, Setup], root: Path) -> Iterator[dict[str, int]]:
+    """Run Node.js or nginx with a server for each setup, its files in a folder of its name; yield their ports."""
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
+    if path is None:
+        pytest.skip(f"{program} is not installed")
+    ports = {name: _free_port() for name in setups}
+    for name, setup in setups.items():
+        setup.server.save(root / name, "server")
+        (root / name / "client-ca.crt").write_bytes(certificate_pem(setup.client_ca))
+        (root / name / "ca.crt").write_bytes(certificate_pem(setup.server_ca))
+        if setup.client:
+            setup.client.save(root / name, "client")
+    servers = (_NGINX_SERVER.format(folder=root / name, port=port) for name, port in ports.items())
+    (root / "nginx.conf").write_text(_NGINX.format(root=root, servers="".join(servers)))
+    (root / "server.js").write_text(_NODE)
+    arguments = {"node": ["server.js", json.dumps(ports)], "nginx": ["-p", str(root), "-c", str(root / "nginx.conf")]}
+    command = [path, *arguments[program]]
+    process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for port in ports.values():
+            _wait_for(port)
+        yield ports
+    finally:
+        process.terminate()
+        process.wait(5)
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(500):
+        try:
+            socket.create_connection(("localhost", port), 1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+
+
+FOREIGN = [
+    "no-client-certificate",
+    "unknown-client-ca",
+    "self-signed-client",
+    "expired-client",
+    "not-yet-valid-client",
+    "wrong-purpose-client",
+    "client-issued-by-a-leaf",
+    "unknown-server-ca",
+    "self-signed-server",
+    "expired-server",
+    "not-yet-valid-server",
+    "wrong-host",
+    "wrong-purpose-server",
+    "ca-without-key-usage",
+]
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize("program", ["node", "nginx"])
+def test_with_other_servers_too(program: str, tls: TLSVersion, tmp_path: Path) -> None:
+    """Node.js hangs up without an alert, nginx answers 400: the true cause comes first all the same."""
+    setups = {name: FAULTS[name].mint(Lab(tls)) for name in FOREIGN} | {"healthy": Lab(tls).good}
+    wrong: dict[str, object] = {}
+    with _foreign(program, setups, tmp_path) as ports:
+        for name, port in ports.items():
+            folder = tmp_path / name
+            cert, key = (folder / "client.crt", folder / "client.key") if setups[name].client else (None, None)
+            url = f"https://localhost:{port}"
+            found = mtlslab.diagnose(url, cacert=folder / "ca.crt", cert=cert, key=key, tls_max=tls)
+            if [f.cause for f in found.findings][:1] != ([] if name == "healthy" else [name]):
+                wrong[name] = found
+    assert not wrong
+
+
+# --- addresses that are no TLS servers ------------------------------------------------------------
+
+
+@contextmanager
+def _listener(says: bytes | None) -> Iterator[int]:
+    """Accept, say something (None: nothing), and keep the line open."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        held: list[socket.socket] = []
+
+        def serve() -> None:
+            while True:
+                try:
+                    caller, _ = listener.accept()
+                except OSError:
+                    return
+                held.append(caller)
+                if says is not None:
+                    caller.sendall(says)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        for caller in held:
+            caller.close()
+
+
+@pytest.mark.parametrize(
+    ("says", "cause"),
+    [(None, "timed-out"), (b"SSH-2.0-OpenSSH_9.2\r\n", "tls-to-plain-port"), (b"\0" * 64, "tls-to-plain-port")],
+)
+def test_what_is_not_tls_is_named(says: bytes | None, cause: str) -> None:
+    """Silence ends at the timeout; garbage is no TLS."""
+    began = time.monotonic()
+    with _listener(says) as port:
+        found = mtlslab.diagnose(f"https://127.0.0.1:{port}", timeout=0.3)
+    assert found.findings[0].cause == cause, found
+    assert time.monotonic() - began < 5
+
+
+def test_nobody_there() -> None:
+    """A port where nothing listens, a host that does not exist."""
+    assert mtlslab.diagnose(f"https://127.0.0.1:{_free_port()}").findings[0].cause == "connection-refused"
+    assert mtlslab.diagnose("https://nowhere.invalid").findings[0].cause == "host-not-found"
+
+
+@pytest.mark.parametrize("url", ["", "localhost:3000", "ftp://localhost", "https://", "https://localhost:99999"])
+def test_a_url_that_is_none_is_refused(url: str) -> None:
+    """As an argument, not as a finding."""
+    with pytest.raises(errors.OptionRefused, match="url"):
+        mtlslab.diagnose(url)
+
+
+# --- the command line -----------------------------------------------------------------------------
+
+
+def test_exit_status_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """0 when all is well, 1 with a finding, 2 on bad usage; never a key in what is printed."""
+    with faults.stage("expired-client", tmp_path) as case:
+        files = [f"--{option}={path}" for option, path in case.files.items()]
+        assert main(["diagnose", case.url, *files, "--json"]) == 1
+        printed = json.loads(capsys.readouterr().out)
+        case.lab.client.save(tmp_path, "client", overwrite=True)
+        assert main(["diagnose", case.url, *files]) == 0
+        assert "nothing wrong" in capsys.readouterr().out
+    assert printed["findings"][0]["cause"] == "expired-client"
+    assert printed["unknown"]
+    for bad in (["diagnose"], ["diagnose", "localhost"], [], ["diagnose", "https://localhost", "--key", "k"]):
+        with pytest.raises(SystemExit) as ended:
+            main(bad)
+        assert ended.value.code == 2
+
+
+def test_as_a_module() -> None:
+    """`python -m mtlslab` runs it."""
+    command = [sys.executable, "-m", "mtlslab", "diagnose", "--help"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert "--cacert" in done.stdout
+
+
+def test_no_finding_shows_a_key(tmp_path: Path) -> None:
+    """Not even when the key is what is wrong."""
+    for name in ("encrypted-key", "key-of-another-certificate", "der-for-pem"):
+        with faults.stage(name, tmp_path) as case:
+            found = diagnose(case)
+        assert "PRIVATE KEY" not in found.to_json() + repr(found)
