@@ -13,7 +13,7 @@ from mtlslab.refusals import CERTIFICATE_REASONS, REASONS, End, Refusal, from_ex
 
 ALERTS = {
     *("bad_certificate", "certificate_expired", "certificate_required", "certificate_unknown", "decrypt_error"),
-    *("handshake_failure", "protocol_version", "unknown_ca", "unsupported_certificate"),
+    *("certificate_revoked", "handshake_failure", "protocol_version", "unknown_ca", "unsupported_certificate"),
 }
 
 
@@ -64,7 +64,7 @@ CASES = [
     Case(verification(20), "server", "server", "unknown-ca", "unknown_ca", 35, "TLSv1.2"),
     Case(verification(26), "client", "client", "wrong-purpose", "unsupported_certificate", 60),
     Case(verification(62), "client", "client", "wrong-host", "bad_certificate", 60),
-    Case(verification(92), "client", "client", "non-conforming", "certificate_unknown", 60),
+    Case(verification(92), "client", "client", "non-conforming", "certificate_unknown", 0),
     Case(verification(9999), "client", "client", "bad-certificate", "bad_certificate", 60),
     # The same, as the other end hears of it.
     Case(tls("TLSV1_ALERT_UNKNOWN_CA"), "client", "server", "unknown-ca", "unknown_ca", 56, more=LATE | SENT),
