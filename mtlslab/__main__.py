@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from mtlslab import errors
-from mtlslab.diagnose import diagnose
+from mtlslab.diagnosis import diagnose
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -834,6 +834,9 @@ def no_certificate_crossed(answer: Any) -> str:
 
 # --- 08 when mutual TLS says no -------------------------------------------------------------------
 
+PUZZLES = ("crl-missing", "client-without-intermediate", "crl-expired", "not-yet-valid-client", "client-ca-made-again")
+"""Five faults whose messages do not give them away. Guess first."""
+
 _BROKEN: dict[str, faults.Setup] = {}
 """The deployments that `broken` wrote, by the fault's name: their servers are the checkers'."""
 

@@ -19,7 +19,7 @@ from mtlslab import errors, faults
 from mtlslab.__main__ import main
 from mtlslab.client import TLSVersion
 from mtlslab.credentials import certificate_pem
-from mtlslab.diagnose import Diagnosis
+from mtlslab.diagnosis import Diagnosis
 from mtlslab.faults import FAULTS, Case, Lab, Setup
 
 NOT_SEEN_FROM_HERE = {
