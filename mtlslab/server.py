@@ -51,6 +51,9 @@ _DRAIN_SECONDS = 1.0
 _SETTLE_SECONDS = 1.0
 _STOP_SECONDS = 0.5
 
+_GRACE_SECONDS = 0.1
+"""How long a caller keeps its place whoever comes next: enough for an honest handshake and request, not for idling."""
+
 _BACKLOG = 4096
 """How many callers the kernel may keep waiting, if it will: the next one has to knock again, a second later."""
 
@@ -325,6 +328,7 @@ class Server:
         self._make_room(self.max_connections)
         with self._changed:
             del self._lobby[connection]
+            connection.seated = time.monotonic()
             self._connections[connection] = None
         workers.submit(connection.run)
 
@@ -341,9 +345,12 @@ class Server:
     def _make_room(self, limit: int) -> None:
         with self._changed:
             while len(self._connections) >= max(limit, 1) and not self._stopping:
-                if idle := next((c for c in self._connections if not c.answering), None):
-                    idle.hang_up("the caller was idle, and its place was needed")
-                self._changed.wait(0.05)
+                longest = next((c for c in self._connections if not c.answering), None)
+                patience = longest.seated + _GRACE_SECONDS - time.monotonic() if longest else 0.05
+                if longest and patience <= 0:
+                    longest.hang_up("the caller was idle, and its place was needed")
+                    patience = 0.05
+                self._changed.wait(patience)
 
     # --- what connections call ---
 
@@ -409,7 +416,7 @@ class _Connection:
     def __init__(self, server: Server, plain: socket.socket) -> None:
         self.server = server
         self.plain = plain
-        self.began = time.monotonic()
+        self.began = self.seated = time.monotonic()
         self.client: x509.Certificate | None = None
         self.tls_version: str | None = None
         self.is_decided = False
