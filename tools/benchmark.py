@@ -264,7 +264,7 @@ def bare_kernels(count: int) -> float:
 
     began = time.perf_counter()
     for _ in range(count):
-        manager, client = start_new_kernel()
+        manager, client = start_new_kernel(stderr=subprocess.DEVNULL)
         client.stop_channels()
         manager.shutdown_kernel(now=True)
     return time.perf_counter() - began
