@@ -179,7 +179,7 @@ def altered(
 
 
 def version_1(certificate: x509.Certificate, signer: PrivateKey) -> x509.Certificate:
-    """Make a certificate again as version 1: no extensions at all, as the article's `openssl x509 -req` makes it.
+    """Make a certificate again as version 1: no extensions at all, as the article's `openssl x509 -req` of OpenSSL 3.0 makes it.
 
     In TBSCertificate (RFC 5280 §4.1) the version and the extensions are the two optional fields tagged [0] and [3].
     """
@@ -713,7 +713,7 @@ _ROWS = (
         "version-1-client",
         "client",
         "purpose",
-        "The client's certificate is version 1, as the article's `openssl x509 -req` makes it: no extensions at all.",
+        "The client's certificate is version 1, as OpenSSL 3.0 makes the article's: no extensions at all.",
         _client(lambda lab: replace(lab.client, certificate=version_1(lab.client.certificate, lab.ca.private_key))),
         ACCEPTED,
         "Have it issued as version 3, with extendedKeyUsage clientAuth.",
