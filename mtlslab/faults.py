@@ -179,7 +179,7 @@ def altered(
 
 
 def version_1(certificate: x509.Certificate, signer: PrivateKey) -> x509.Certificate:
-    """Make a certificate again as version 1: no extensions at all, as the article's `openssl x509 -req` of OpenSSL 3.0 makes it.
+    """Make a certificate again as version 1, without extensions, as OpenSSL 3.0 makes the article's.
 
     In TBSCertificate (RFC 5280 §4.1) the version and the extensions are the two optional fields tagged [0] and [3].
     """
