@@ -188,8 +188,11 @@ def test_with_other_servers_too(program: str, tls: TLSVersion, tmp_path: Path) -
             folder = tmp_path / name
             cert, key = (folder / "client.crt", folder / "client.key") if setups[name].client else (None, None)
             url = f"https://localhost:{port}"
-            found = mtlslab.diagnose(url, cacert=folder / "ca.crt", cert=cert, key=key, tls_max=tls)
-            if [f.cause for f in found.findings][:1] != ([] if name == "healthy" else [name]):
+            for _ in range(3):  # other servers close at once after their alert, and the reset may overtake it
+                found = mtlslab.diagnose(url, cacert=folder / "ca.crt", cert=cert, key=key, tls_max=tls)
+                if [f.cause for f in found.findings][:1] == ([] if name == "healthy" else [name]):
+                    break
+            else:
                 wrong[name] = found
     assert not wrong
 

@@ -4,6 +4,7 @@ import os
 import shlex
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,9 @@ def test_a_server_listens_inside_its_block_and_is_gone_after_it(tmp_path: Path) 
     with programs.serving(python(tmp_path, SERVER), tmp_path) as server:
         assert server.url == f"https://localhost:{server.port}"
         socket.create_connection(("127.0.0.1", server.port)).close()
+        deadline = time.monotonic() + 10
+        while server.log[-1] != "a word" and time.monotonic() < deadline:
+            time.sleep(0.01)
     assert server.log[0] == "ready to serve"
     assert server.log[-1] == "a word"
     if os.name == "posix":
