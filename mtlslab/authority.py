@@ -109,13 +109,16 @@ class CertificateAuthority:
         """Sign a request (RFC 2986) for one purpose.
 
         `days` counts from `not_before` (an aware datetime; default: now, less `CLOCK_SKEW`); the certificate never
-        outlives this CA's own. Raises `errors.CSRRefused`, or `errors.CannotIssue` where the fault is not the CSR's.
+        outlives this CA's own. A client that names no host has its subject as subjectAltName (RFC 5280 §4.2.1.6).
+        Raises `errors.CSRRefused`, or `errors.CannotIssue` where the fault is not the CSR's.
         """
         if profile is ROOT:
             raise errors.CannotIssue("a root signs itself: use CertificateAuthority.create, or the ISSUING_CA profile")
         public_key = _proven_public_key(csr)
         _refuse_wishes(csr, profile)
         san = _checked_names(csr, profile)
+        if san is None and profile is CLIENT:  # cryptography's verifier wants one of everybody: the subject, once more
+            san = x509.SubjectAlternativeName([x509.DirectoryName(csr.subject)])
         begin, end = _validity(days, not_before, self.certificate.not_valid_after_utc)
         builder = _builder(csr.subject, public_key, profile, begin, end)
         if san is not None:
@@ -136,13 +139,9 @@ class CertificateAuthority:
     ) -> Credential:
         """Make a key, a CSR for it, and sign that: a whole credential in one step.
 
-        `name` becomes the common name, `names` the subjectAltName. Without `names` a client's is its `name` where that
-        is a host name: some verifiers (cryptography's) want one of everybody. Raises what `new_csr` and `sign` raise.
+        `name` becomes the common name, `names` the subjectAltName. Raises what `new_csr` and `sign` raise.
         """
         private_key = new_private_key(key_type)
-        names = names if isinstance(names, str) else list(names)  # a str is for new_csr to refuse
-        if not names and profile is CLIENT and _is_host(name):
-            names = [name]
         certificate = self.sign(new_csr(private_key, name, names), profile, days=days, not_before=not_before)
         return Credential(certificate, private_key, self.chain)
 
@@ -177,13 +176,6 @@ def _extension(of: x509.Certificate | x509.CertificateSigningRequest, kind: type
 
 def _key_identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier:
     return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
-
-
-def _is_host(name: str) -> bool:
-    try:
-        return bool(check_host(check_common_name(name)))
-    except errors.NameRefused:
-        return False
 
 
 def _may_sign(certificate: x509.Certificate) -> bool:
@@ -245,7 +237,7 @@ def _checked_names(csr: x509.CertificateSigningRequest, profile: Profile) -> x50
     if profile.needs_san and not any(isinstance(name, x509.DNSName | x509.IPAddress) for name in san or ()):
         raise errors.CSRRefused(
             "no-san",
-            "its subjectAltName has no host, and clients look for a server's name nowhere else; "
+            "its subjectAltName has no host, and the common name must not stand in for one (RFC 9525 §2); "
             "give names=['localhost']",
         )
     if not subject and (profile.ca or not list(san or ())):

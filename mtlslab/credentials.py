@@ -311,8 +311,8 @@ def _parse(path: str | os.PathLike[str], wanted: str, parse: Callable[[bytes], _
         raise errors.FileMissing(
             file, f"there is no such {wanted} file", "check the path, or make the file first"
         ) from None
-    except OSError as error:
-        problem = f"the {wanted} file cannot be read ({error.strerror})"
+    except (OSError, ValueError) as error:  # a ValueError is of the path: a NUL in it
+        problem = f"the {wanted} file cannot be read ({getattr(error, 'strerror', error)})"
         raise errors.FileUnreadable(
             file, problem, "check that it is a file and that its mode lets you read it"
         ) from None
@@ -320,7 +320,7 @@ def _parse(path: str | os.PathLike[str], wanted: str, parse: Callable[[bytes], _
         return parse(data)
     except _Refused as refused:
         raise errors.FileContents(file, *refused.args) from None
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         # `from None`: a parser's own words may quote the file, and the file may hold a key.
         raise errors.FileContents(file, *_explain(data, wanted)) from None
 
@@ -331,6 +331,11 @@ def _explain(data: bytes, wanted: str) -> tuple[str, str]:
     label = wanted.upper()
     explanations = (
         (not data.strip(), "the file is empty", "make it again, or copy it again"),
+        (
+            is_pkcs12(data),
+            "it holds PKCS#12, not PEM",
+            "take it apart: openssl pkcs12 -in FILE -out NEWFILE",
+        ),
         (
             data[:1] == b"\x30",
             "it holds DER, not PEM",
@@ -358,6 +363,11 @@ def _explain(data: bytes, wanted: str) -> tuple[str, str]:
         if holds:
             return problem, cure
     return f"its PEM block is not a well-formed {wanted}", "it may be cut short or damaged: make it or copy it again"
+
+
+def is_pkcs12(data: bytes) -> bool:
+    """Tell PKCS#12 from other DER: its first field is its version, the number 3 (RFC 7292 §4)."""
+    return data[:1] == b"\x30" and b"\x02\x01\x03" in data[:8]
 
 
 def _pair(folder: str | os.PathLike[str], name: str) -> tuple[Path, Path]:

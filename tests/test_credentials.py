@@ -16,6 +16,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.serialization import pkcs12
 
 from mtlslab import CertificateAuthority, Credential, credentials, errors, new_csr, new_private_key
 from mtlslab.credentials import certificate_pem, private_key_pem, read_certificates, read_credential, read_private_key
@@ -445,12 +446,21 @@ def x25519_key(_: Credential) -> bytes:
     return x25519.X25519PrivateKey.generate().private_bytes(PEM, PKCS8, serialization.NoEncryption())
 
 
+def pkcs12_file(credential: Credential) -> bytes:
+    no_password = serialization.NoEncryption()
+    assert not isinstance(credential.private_key, ed25519.Ed25519PrivateKey)
+    return pkcs12.serialize_key_and_certificates(
+        b"client", credential.private_key, credential.certificate, None, no_password
+    )
+
+
 Missing, Contents = errors.FileMissing, errors.FileContents
 BAD_FILES = {
     "no certificate": Bad("client.crt", lambda _: None, Missing, "no such certificate file; check the path"),
     "no key": Bad("client.key", lambda _: None, Missing, "no such private key file; check the path"),
     "empty certificate": Bad("client.crt", lambda _: b"", Contents, "empty"),
     "empty key": Bad("client.key", lambda _: b" \n", Contents, "empty"),
+    "PKCS#12": Bad("client.crt", pkcs12_file, Contents, "openssl pkcs12 -in"),
     "DER certificate": Bad(
         "client.crt", lambda c: c.certificate.public_bytes(DER), Contents, "openssl x509 -inform DER"
     ),
