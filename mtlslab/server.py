@@ -3,7 +3,7 @@
 A caller waits in the lobby, at the price of one socket, until it says something. Then its connection gets a thread of
 its own, and the handshake runs there: one that never ends holds up nobody else. Lobby and threads each have room for
 `max_connections`; when all of it is taken, the oldest one that is not being answered gives way to the newcomer, so
-idle callers cannot shut out honest ones.
+idle callers cannot shut out honest ones. A moment of grace is everybody's, so a burst cannot either.
 """
 
 from __future__ import annotations
@@ -53,6 +53,9 @@ _STOP_SECONDS = 0.5
 
 _GRACE_SECONDS = 0.1
 """How long a caller keeps its place whoever comes next: enough for an honest handshake and request, not for idling."""
+
+_CROWD = 1000
+"""How many more callers than `max_connections` may wait in the lobby for as long as that."""
 
 _BACKLOG = 4096
 """How many callers the kernel may keep waiting, if it will: the next one has to knock again, a second later."""
@@ -290,15 +293,22 @@ class Server:
                 for key in ready:
                     if key.fileobj in listeners:
                         self._welcome(key.fileobj, selector)
-                while len(self._lobby) > self.max_connections or self._patience() == 0:
+                while self._patience() == 0:
                     self._send_away_first(selector)
             while self._lobby:
                 self._send_away_first(selector)
 
     def _patience(self) -> float | None:
-        """Return for how many more seconds the first one in the lobby may be silent; None if nobody is there."""
+        """Return for how many more seconds the first one in the lobby may be silent; None if nobody is there.
+
+        In a crowd that is the time that an honest caller needs to say hello, whoever came in after it.
+        """
         first = next(iter(self._lobby), None)
-        return None if first is None else max(0.0, first.began + self.timeout - time.monotonic())
+        if first is None or len(self._lobby) > self.max_connections + _CROWD:
+            return None if first is None else 0.0
+        crowded = len(self._lobby) > self.max_connections
+        allowed = min(self.timeout, _GRACE_SECONDS) if crowded else self.timeout
+        return max(0.0, first.began + allowed - time.monotonic())
 
     def _welcome(self, listener: socket.socket, selector: selectors.BaseSelector) -> None:
         try:
