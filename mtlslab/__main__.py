@@ -6,11 +6,14 @@ Exit status: 0 when all is well, 1 when something was found, 2 on bad usage.
 from __future__ import annotations
 
 import argparse
+import io
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from mtlslab import errors
-from mtlslab.diagnosis import diagnose
+from mtlslab.diagnosis import Diagnosis, diagnose
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,10 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--cacert", metavar="FILE", help="the CAs to trust (default: the system's)")
     command.add_argument("--cert", metavar="FILE", help="the client's certificate, then its intermediates")
     command.add_argument("--key", metavar="FILE", help="its private key (default: looked for in --cert)")
+    command.add_argument("--password-file", metavar="FILE", help="its first line opens the private key")
     command.add_argument("--tls-max", choices=("1.2", "1.3"), help="the highest TLS version to offer")
     command.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="for each step (default: 5)")
     command.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
+    try:
+        password = _first_line(options.password_file) if options.password_file else None
+    except (OSError, UnicodeDecodeError) as error:
+        command.error(f"--password-file: {options.password_file!r} cannot be read ({error})")
     try:
         found = diagnose(
             options.url,
@@ -33,12 +41,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cert=options.cert,
             key=options.key,
             tls_max=options.tls_max,
+            password=password,
             timeout=options.timeout,
         )
     except errors.OptionRefused as error:
-        parser.error(str(error))
-    print(found.to_json() if options.json else found)  # noqa: T201 (this is the command line)
+        command.error(str(error))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name in the text may be more than this terminal's encoding has
+        sys.stdout.reconfigure(errors="backslashreplace")
+    print(found.to_json() if options.json else "\n".join(_report(found)))  # noqa: T201 (this is the command line)
     return 0 if found.healthy else 1
+
+
+def _first_line(file: str) -> str:
+    return next(iter(Path(file).read_text(encoding="utf-8").splitlines()), "")
+
+
+def _report(found: Diagnosis) -> Iterator[str]:
+    """Write what was found in lines that fit a terminal; a command to type stays on one line, however long."""
+    if found.healthy:
+        yield repr(found)
+    for finding in found.findings:
+        yield f"{finding.likelihood}: {finding.cause}"
+        for label, text in (("what", finding.what), ("seen", finding.evidence), ("cure", finding.cure)):
+            yield textwrap.fill(f"{label}: {text}", 80, initial_indent="  ", subsequent_indent="        ")
+    for unknown in found.unknown:
+        yield f"not known here: {unknown.what}; at the other end, type\n        {unknown.command}"
 
 
 if __name__ == "__main__":

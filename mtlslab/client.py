@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 
@@ -18,7 +21,7 @@ from mtlslab.refusals import Refusal
 FilePath = str | os.PathLike[str]
 TLSVersion = Literal["1.2", "1.3"]
 
-TLS_VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+TLS_VERSIONS: dict[TLSVersion, ssl.TLSVersion] = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
 """What `ssl.create_default_context` sets from Python 3.13 on, set here on every Python: the same verdict everywhere."""
@@ -78,7 +81,11 @@ def client_context(
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
         trusted = read_certificates(cacert)  # ours says what is wrong with a file; OpenSSL's error does not
-        context.load_verify_locations(cadata=b"".join(map(certificate_pem, trusted)).decode())
+        try:
+            context.load_verify_locations(cadata=b"".join(map(certificate_pem, trusted)).decode())
+        except ssl.SSLError as error:  # as below
+            problem = f"OpenSSL does not take it ({error.reason or error})"
+            raise errors.FileContents(Path(cacert), problem, "leave out the certificate that it stops at") from None
     if cert is not None:
         read_credential(cert, key or cert, password=password)
         try:
@@ -108,9 +115,8 @@ def request(
     other end says no to comes back as `Answer.refusal`. Raises only for what can be seen before dialling:
     `errors.FileRefused`, `errors.KeyMismatch`, `errors.OptionRefused` (also for a URL that is none).
     """
-    _check_url(url)
-    if not isinstance(timeout, int | float) or not 0 < timeout <= 86400:
-        raise errors.OptionRefused("timeout", f"{timeout!r} is not a number of seconds, more than 0, a day at most")
+    check_url(url)
+    check_timeout(timeout)
     context = client_context(cacert=cacert, cert=cert, key=key, tls_max=tls_max, password=password)
     return exchange(
         url,
@@ -133,41 +139,109 @@ def exchange(
     headers: Mapping[str, str] | None = None,
     content: bytes | str | None = None,
     timeout: float = 5.0,
+    patience: float | None = None,
 ) -> Answer:
     """Make one request with a context of `client_context`, as `request` does.
 
     `server_name` is whom to ask for and to expect, where that is not the URL's host (curl's --connect-to).
+    `timeout` is for each step; `patience` is for all of them, and the reply's body is then read up to `BEGINNING` only.
     """
-    extensions = {} if server_name is None else {"sni_hostname": server_name}
+    extensions: dict[str, Any] = {} if server_name is None else {"sni_hostname": server_name}
+    expired = threading.Event()
     try:
         # trust_env=False: a proxy variable of the environment would send the request elsewhere.
         with (
+            _hung_up_after(patience, expired) as extensions["trace"],
             httpx.Client(verify=context, trust_env=False, timeout=timeout) as client,
             client.stream(method, url, headers=headers, content=content, extensions=extensions) as reply,
         ):
             tls = reply.extensions["network_stream"].get_extra_info("ssl_object")
             tls_version = tls.version() if tls else None
-            reply.read()
-            return Answer(reply.status_code, reply.text, dict(reply.headers), None, tls_version)
+            text = _whole(reply) if patience is None else _beginning(reply, expired)
+            return Answer(reply.status_code, text, dict(reply.headers), None, tls_version)
     except (httpx.LocalProtocolError, UnicodeEncodeError) as error:
         raise errors.OptionRefused("method or headers", f"they cannot be sent: {error}") from None
     except httpx.RequestError as error:
+        if expired.is_set():
+            error.__cause__ = TimeoutError(f"the reply was not complete after {patience:g} s")
         return Answer(refusal=_refusal(error, sent_certificate=sent_certificate))
 
 
-def _check_url(url: str) -> None:
+BEGINNING = 65536
+
+
+def _whole(reply: httpx.Response) -> str:
+    reply.read()
+    return reply.text
+
+
+def _beginning(reply: httpx.Response, expired: threading.Event) -> str:
+    """Read a body that may have no end, or be slow in coming: what came in time is enough."""
+    text = ""
+    try:
+        for piece in reply.iter_text():
+            text += piece
+            if len(text) >= BEGINNING:
+                break
+    except httpx.RequestError:
+        if not expired.is_set():
+            raise
+    return text
+
+
+@contextmanager
+def _hung_up_after(seconds: float | None, expired: threading.Event) -> Iterator[Callable[[str, dict[str, Any]], None]]:
+    """Hang up after `seconds`: httpx's timeouts are for each read, and a server may drip for ever.
+
+    Yields a hook for httpx's "trace" extension, which learns of the connection.
+    """
+    streams: list[Any] = []
+
+    def hang_up() -> None:
+        expired.set()
+        for stream in streams:
+            with suppress(OSError):
+                # Not SSLSocket's own shutdown: that would take TLS away under a read that still waits.
+                socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
+
+    def trace(event: str, info: dict[str, Any]) -> None:
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            streams.append(info["return_value"])
+            if expired.is_set():
+                hang_up()
+
+    timer = threading.Timer(seconds or 0, hang_up)
+    timer.daemon = True
+    if seconds is not None:
+        timer.start()
+    try:
+        yield trace
+    finally:
+        timer.cancel()
+
+
+def check_timeout(timeout: float) -> None:
+    """Raise `errors.OptionRefused` for what is no number of seconds."""
+    if not isinstance(timeout, int | float) or not 0 < timeout <= 86400:
+        raise errors.OptionRefused("timeout", f"{timeout!r} is not a number of seconds, more than 0, a day at most")
+
+
+def check_url(url: str) -> httpx.URL:
+    """Read a URL as httpx will, its host in ASCII. Raises `errors.OptionRefused` for one that cannot be dialled."""
+    parsed = httpx.URL()
     try:
         parsed = httpx.URL(url)
         parsed.raw_host.decode().encode("idna")  # as the resolver will
         problem = ""
         if parsed.scheme not in {"https", "http"} or not parsed.host:
             problem = "it needs https:// and a host"
-        elif not 0 < (parsed.port or 443) < 65536:
+        elif parsed.port is not None and not 0 < parsed.port < 65536:
             problem = "a port is a number from 1 to 65535"
     except (httpx.InvalidURL, TypeError, UnicodeError) as error:
         problem = str(error)
     if problem:
         raise errors.OptionRefused("url", f"{url!r} is not one ({problem}); it looks like https://localhost:3000")
+    return parsed
 
 
 def _refusal(error: httpx.RequestError, *, sent_certificate: bool) -> Refusal:

@@ -80,12 +80,16 @@ class _Direction:
     sequence: int = 0
 
 
-def decode(flights: Iterable[Flight], keylog: str) -> Decoder:
-    """Read a whole conversation; what was found is in the decoder returned. Raises `TranscriptError`."""
+def decode(flights: Iterable[Flight], keylog: str, *, whole: bool = True) -> Decoder:
+    """Read a conversation; what was found is in the decoder returned. Raises `TranscriptError`.
+
+    Unless it is `whole`, it may end anywhere: who recorded it stopped listening.
+    """
     decoder = Decoder(keylog)
     for flight in flights:
         decoder.feed(flight.sender, flight.data)
-    decoder.finish()
+    if whole:
+        decoder.finish()
     return decoder
 
 

@@ -1,4 +1,4 @@
-"""How the package's objects show themselves in a notebook: the one place where they become text.
+"""How the package's objects show themselves in a notebook; a recorded handshake does that in `sequence`.
 
 Everything here returns a `Table`, which JupyterLab draws as a table in the reader's own theme, and which
 reads as plain text anywhere else. What varies from run to run (ports, dates, serial numbers) is left out.
@@ -21,7 +21,7 @@ from mtlslab import wordings
 from mtlslab.client import Answer
 from mtlslab.faults import FAULTS, Family, Verdict
 from mtlslab.profiles import PURPOSES
-from mtlslab.refusals import REASONS, Refusal
+from mtlslab.refusals import REASONS, End, Refusal
 from mtlslab.server import Visit
 
 
@@ -60,21 +60,33 @@ def _escaped(text: str) -> str:
 
 def said(refusal: Refusal) -> str:
     """Return a refusal's message without the line of CPython's source that it ends with: that differs by version."""
-    return re.sub(r" \(_ssl\.c:\d+\)$", "", refusal.message)
+    return printable(re.sub(r"^_ssl\.c:\d+: | \(_ssl\.c:\d+\)$", "", refusal.message))
 
 
 # --- certificates ---------------------------------------------------------------------------------
 
 
 def name(of: x509.Name) -> str:
-    """Write a distinguished name as openssl does: CN=example-ca."""
-    return of.rfc4514_string() or "(empty)"
+    """Write a distinguished name as openssl does: CN=example-ca. Strangers choose theirs: no control characters."""
+    return printable(of.rfc4514_string()) or "(empty)"
+
+
+def printable(text: str) -> str:
+    """Escape what would move a terminal's cursor, change its colours or end a row of a table."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def general_names(san: Iterable[x509.GeneralName]) -> str:
     """Write the names of a subjectAltName with their kinds: DNS:localhost, IP:127.0.0.1."""
-    kinds = {x509.DNSName: "DNS", x509.IPAddress: "IP", x509.UniformResourceIdentifier: "URI", x509.RFC822Name: "email"}
-    return ", ".join(f"{kinds.get(type(n), 'other')}:{n.value}" for n in san)
+    kinds = {
+        x509.DNSName: "DNS",
+        x509.IPAddress: "IP",
+        x509.UniformResourceIdentifier: "URI",
+        x509.RFC822Name: "email",
+        x509.DirectoryName: "dirName",
+    }
+    values = ((n, name(n.value) if isinstance(n, x509.DirectoryName) else n.value) for n in san)
+    return ", ".join(f"{kinds.get(type(n), 'other')}:{value}" for n, value in values)
 
 
 def public_key(key: object) -> str:
@@ -146,7 +158,7 @@ def both_ends(answer: Answer, visit: Visit | None) -> Table:
     return table(("", "the client", "the server"), zip(_FACTS, _facts(answer), _facts(visit), strict=True))
 
 
-_FACTS = ("outcome", "who said no", "reason", "TLS alert", "caller's certificate", "TLS version")
+_FACTS = ("outcome", "who said no", "reason", "TLS alert", "caller, verified", "TLS version")
 
 
 def _facts(view: Answer | Visit | None) -> list[object]:
@@ -193,10 +205,17 @@ def _verdict(verdict: Verdict) -> str:
     return f"{verdict.by}: {verdict.reason}{told}"
 
 
-def index_of_messages() -> Table:
-    """Show every text that a program may print, with the faults that it may mean."""
-    found = sorted({text for fault in FAULTS.values() for text in wordings.texts(fault)}, key=str.lower)
-    return table(("what you read", "what it may mean"), [(text, ", ".join(wordings.find(text))) for text in found])
+def index_of_messages(end: End = "client") -> Table:
+    """Show every text that a program may print at one end, beside the others that may mean the same faults."""
+    found = sorted(
+        {text for fault in FAULTS.values() for text in wordings.texts(fault, end)},
+        key=lambda text: text.lstrip('": [').lower(),
+    )
+    by_faults: dict[tuple[str, ...], list[str]] = {}
+    for text in found:
+        by_faults.setdefault(wordings.find(text, end), []).append(text)
+    rows = [(" · ".join(texts), ", ".join(faults)) for faults, texts in by_faults.items()]
+    return table((f"what you read at the {end}", "what it may mean"), rows)
 
 
 # --- the reader's machine -------------------------------------------------------------------------
@@ -210,17 +229,16 @@ def environment() -> Table:
 
     Each row says "ok" or the cure. Versions are left out where they are good enough.
     """
-    rows: list[tuple[str, str, str]] = [
-        ("Python 3.11 or newer", "needed", _ok(sys.version_info >= (3, 11), "install Python 3.11 or newer")),
+    rows = [
+        ("Python 3.11 or newer", _ok(sys.version_info >= (3, 11), "install Python 3.11 or newer")),
         (
             "OpenSSL 3 inside Python",
-            "needed",
             _ok(ssl.OPENSSL_VERSION_INFO >= (3, 0), "use a Python built with OpenSSL 3"),
         ),
-        ("TLS 1.3", "needed", _ok(ssl.HAS_TLSv1_3, "use a Python whose OpenSSL speaks TLS 1.3")),
+        ("TLS 1.3", _ok(ssl.HAS_TLSv1_3, "use a Python whose OpenSSL speaks TLS 1.3")),
     ]
-    rows += [(package, "needed", _ok(_installed(package), f"pip install {package}")) for package in _NEEDED]
-    return table(("what", "", "found"), rows)
+    rows += [(package, _ok(_installed(package), f"pip install {package}")) for package in _NEEDED]
+    return table(("needed", "found"), rows)
 
 
 def tools() -> Table:

@@ -378,7 +378,7 @@ def csr_of_a_service(answer: x509.CertificateSigningRequest) -> str:
     common_names = [attribute.value for attribute in answer.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     expect(common_names == [_SERVICE], f"its common name is not {_SERVICE}")
     san = _get(answer, x509.SubjectAlternativeName)
-    expect(san is not None, "it has no subjectAltName, and clients look nowhere else for a server's names")
+    expect(san is not None, "it has no subjectAltName; RFC 9525 §2 wants a server's names there, and nowhere else")
     held = list(san or ())
     for name in held:
         if isinstance(name, x509.DNSName) and not isinstance(general_name(name.value), x509.DNSName):
@@ -473,7 +473,7 @@ def both_roles(answer: Any) -> str:
     )
     expect(
         ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in purposes,
-        "anyExtendedKeyUsage is every purpose there is, code signing too; name the two that are meant",
+        "OpenSSL does not take anyExtendedKeyUsage for a particular purpose; name the two that are meant",
     )
     expect(ExtendedKeyUsageOID.SERVER_AUTH in purposes, "a server would be refused with it: serverAuth is missing")
     expect(ExtendedKeyUsageOID.CLIENT_AUTH in purposes, "a client would be refused with it: clientAuth is missing")
@@ -950,7 +950,7 @@ def alert_numbers(answer: Any) -> str:
     expect(given != {"1.2": 116, "1.3": 40}, "the right numbers, the wrong way round")
     expect(48 not in given.values(), "48 is unknown_ca: did the server refuse a certificate, instead of none?")
     expect(given["1.3"] == 116, "under TLS 1.3 it is in the table above, in s_client's row")
-    expect(given["1.2"] != 116, "116 is new in TLS 1.3 (RFC 8446 §6.2); TLS 1.2 has no alert for a missing certificate")
+    expect(given["1.2"] != 116, "116 is new in TLS 1.3 (RFC 8446 §6); TLS 1.2 has no alert for a missing certificate")
     expect(given["1.2"] == 40, "look for 'SSL alert number' in what s_client -tls1_2 writes to stderr")
     return "40, handshake_failure, tells the caller little; 116, certificate_required, tells the cause"
 

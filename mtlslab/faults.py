@@ -183,13 +183,13 @@ def version_1(certificate: x509.Certificate, signer: PrivateKey) -> x509.Certifi
 
     In TBSCertificate (RFC 5280 §4.1) the version and the extensions are the two optional fields tagged [0] and [3].
     """
-    fields = [f for f in der_items(der_items(certificate.tbs_certificate_bytes)[0][1]) if f[0] not in (0xA0, 0xA3)]
+    fields = [f for f in _der_items(_der_items(certificate.tbs_certificate_bytes)[0][1]) if f[0] not in (0xA0, 0xA3)]
     return _assembled(b"".join(_der(tag, content) for tag, content in fields), signer, fields[1][1], hashes.SHA256())
 
 
 def signed_with_sha1(certificate: x509.Certificate, signer: PrivateKey) -> x509.Certificate:
     """Make a certificate again, signed with ECDSA over SHA-1."""
-    fields = der_items(der_items(certificate.tbs_certificate_bytes)[0][1])
+    fields = _der_items(_der_items(certificate.tbs_certificate_bytes)[0][1])
     algorithm = _der(0x06, bytes.fromhex("2a8648ce3d0401"))  # ecdsa-with-SHA1 (RFC 3279 §2.2.3)
     body = b"".join(_der(tag, algorithm if at == 2 else content) for at, (tag, content) in enumerate(fields))
     return _assembled(body, signer, algorithm, hashes.SHA1())
@@ -213,7 +213,7 @@ def _der(tag: int, content: bytes) -> bytes:
     return bytes([tag, 0x80 | len(octets)]) + octets + content
 
 
-def der_items(data: bytes) -> list[tuple[int, bytes]]:
+def _der_items(data: bytes) -> list[tuple[int, bytes]]:
     """Read a row of DER values into (tag, content) pairs."""
     items, at = [], 0
     while at < len(data):
@@ -575,7 +575,7 @@ _ROWS = (
         _client(lambda lab: _again(lab, lab.client, days=(1, 30))),
         _by_server("not-yet-valid"),
         "Set the clocks right; let a CA date its certificates a few minutes back.",
-        "The alert says bad_certificate: not a word about time.",
+        "OpenSSL's alert for it is bad_certificate: not a word about time.",
     ),
     Fault(
         "wrong-purpose-client",
@@ -593,7 +593,7 @@ _ROWS = (
         "The client sends its certificate without the issuing CA's that leads to the root.",
         _client(lambda lab: replace(lab.client_of(lab.issuing_ca), chain=())),
         _by_server("unknown-ca"),
-        "Put the intermediate into the file after the certificate: cat client.crt issuing-ca.crt.",
+        "Put the intermediate into the file, after the certificate: cat issuing-ca.crt >> client.crt.",
         "The right CA, the right certificate, and the same unknown_ca as for a stranger.",
     ),
     Fault(
@@ -812,13 +812,13 @@ _ROWS = (
         _server(lambda lab: replace(lab.server_of(lab.issuing_ca), chain=())),
         _by_client("unknown-ca"),
         "Let the server send its whole chain: the intermediate after its certificate, in one file.",
-        "Browsers hide this one: they remember intermediates from other sites, or fetch them.",
+        "Some clients hide this one: the certificate may say where to fetch the issuer's (RFC 5280 §4.2.2.1).",
     ),
     Fault(
         "ca-without-key-usage",
         "server",
         "chain",
-        "The CA's certificate has no keyUsage, as the article's `openssl req -x509` makes it.",
+        "The CA's certificate has no keyUsage, as the article's command (openssl req -x509) makes it.",
         lambda lab: replace(lab.good, server_ca=_ca_again(lab.ca, without=(x509.KeyUsage,)).certificate),
         _by_client("non-conforming", curl=0),
         "Make the CA again with keyUsage keyCertSign, cRLSign, under the same key and name, and hand it out.",
@@ -874,7 +874,7 @@ _ROWS = (
         lambda lab: replace(lab.good, speaks_tls=False),
         _both(Verdict("client", "not-tls", None, None, "handshake", 35)),
         "Check the port; or the server was started without TLS.",
-        "wrong version number is no version: it is the letters HTTP, read as one.",
+        "wrong version number is no version: it is two letters of an answer that is not TLS, such as the TT of HTTP.",
     ),
     Fault(
         "no-version-in-common",
@@ -920,7 +920,7 @@ _ROWS = (
         "The client's certificate file is PKCS#12 (.p12, .pfx), not PEM.",
         lambda lab: replace(lab.good, spoil=_spoil("client.crt", _spoil_with_pkcs12(lab))),
         _before_dialling("unreadable-file"),
-        "Take it apart: openssl pkcs12 -in client.p12 -out client.pem; or tell curl --cert-type P12.",
+        "Take it apart: openssl pkcs12 -in client.p12 -out client.pem (-legacy if it is old); or curl --cert-type P12.",
     ),
     Fault(
         "encrypted-key",

@@ -13,6 +13,7 @@ import os
 import socket
 import ssl
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from mtlslab.credentials import Credential, certificate_pem, private_key_pem
 from mtlslab.decoding import Flight, Message, Record, decode
 from mtlslab.server import ClientAuth
 
-__all__ = ["Flight", "Message", "Record", "Transcript", "record", "record_from"]
+__all__ = ["Flight", "Message", "Record", "Transcript", "record", "record_from", "record_with"]
 
 _VERIFY_MODES = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
@@ -64,15 +65,16 @@ class Transcript:
     _ends: _Ends | None = None
 
     @classmethod
-    def from_bytes(cls, flights: Iterable[tuple[str, bytes]], keylog: str = "") -> Transcript:
+    def from_bytes(cls, flights: Iterable[tuple[str, bytes]], keylog: str = "", *, whole: bool = True) -> Transcript:
         """Read recorded bytes.
 
         `flights` are (sender, bytes) in the order in which they crossed, sender being "client" or "server";
         `keylog` is the text of an SSLKEYLOGFILE. Without the right secrets, what is encrypted is listed and
-        not opened: that is what an eavesdropper sees. Raises `errors.TranscriptError`.
+        not opened: that is what an eavesdropper sees. Raises `errors.TranscriptError`; also for a recording that
+        ends in the middle of a record, unless `whole` is False.
         """
         kept = tuple(Flight(sender, bytes(data)) for sender, data in flights)
-        found = decode(kept, keylog)
+        found = decode(kept, keylog, whole=whole)
         suite = found.suite.name if found.suite else None
         return cls(kept, keylog, tuple(found.records), tuple(found.messages), found.version, suite)
 
@@ -213,14 +215,35 @@ def record_from(
 
     As `record`, but for a server that is not ours: only the client's error is known. Once its handshake is
     done the client sends `say`, then listens until the server closes or has been silent for `linger` seconds.
-    Raises `OSError` when nobody answers there, `TimeoutError` when the server is silent in the handshake for
-    `timeout` seconds.
+    Raises `OSError` when nobody answers there, `TimeoutError` when the server's part of the handshake takes longer
+    than `timeout` seconds.
     """
     context = _client_context(server_ca, client_credential, tls)
+    return record_with(context, host, port, server_name=server_name, say=say, timeout=timeout, linger=linger)
+
+
+def record_with(
+    context: ssl.SSLContext,
+    host: str,
+    port: int,
+    *,
+    server_name: str | None = None,
+    say: bytes = b"",
+    timeout: float = 5.0,
+    linger: float = 0.2,
+) -> Transcript:
+    """Do what `record_from` does, with an SSL context of one's own. It is changed: it asks for plain certificates.
+
+    With `linger` 0 the recording ends with the client's handshake.
+    """
+    if ssl.OPENSSL_VERSION_INFO >= (3, 2):
+        context.options |= _NO_CERTIFICATE_COMPRESSION
     flights: list[Flight] = []
     with _keylog_of(context) as keylog, socket.create_connection((host, port), timeout) as wire:
         client = _End("client", context, server_name or host)
+        deadline = time.monotonic() + timeout
         received = b""
+        closed = False
         while not client.error:
             client.step(received)
             if client.finished and say:
@@ -228,17 +251,25 @@ def record_from(
                 say = b""
             if sent := client.outgoing.read():
                 flights.append(Flight("client", sent))
-                wire.sendall(sent)
-            if client.error or not (received := _receive(wire, client, timeout, linger)):
+                try:
+                    wire.sendall(sent)
+                except ConnectionError as error:  # the server has gone; what it said before is worth reading
+                    client.error = client.error or error
+            if client.error or (client.finished and not linger):
+                break
+            if not (received := _receive(wire, client, linger if client.finished else deadline - time.monotonic())):
+                closed = True
                 break
             flights.append(Flight("server", received))
-        return replace(Transcript.from_bytes(_joined(flights), keylog()), client_error=client.error)
+        # A client that stops first leaves the server in mid-record, wherever the network happened to cut.
+        heard = Transcript.from_bytes(_joined(flights), keylog(), whole=closed)
+        return replace(heard, client_error=client.error)
 
 
-def _receive(wire: socket.socket, client: _End, timeout: float, linger: float) -> bytes:
+def _receive(wire: socket.socket, client: _End, timeout: float) -> bytes:
     """Return what the server sends next; b"" when it has closed, or has nothing more to say."""
-    wire.settimeout(linger if client.finished else timeout)
     try:
+        wire.settimeout(max(timeout, 0.001))
         received = wire.recv(65536)
     except TimeoutError:
         if client.finished:
@@ -331,6 +362,7 @@ def _keylog_of(context: ssl.SSLContext) -> Iterator[Callable[[], str]]:
     """Have a context write its secrets to a file that lives as long as the block; yield what reads it."""
     with tempfile.TemporaryDirectory(prefix="mtlslab-") as folder:
         path = Path(folder) / "keylog"
+        path.touch(0o600)  # OpenSSL would make it readable for all, and a process that is killed leaves it behind
         context.keylog_filename = str(path)
         try:
             yield lambda: path.read_text("ascii")
@@ -411,7 +443,8 @@ def _stolen_key_pem(credential: Credential) -> bytes:
 
     Honest software does not load a key that is not its certificate's. A thief's would: so this file claims
     the certificate's public key beside a private key of another. What is signed with it does not verify,
-    which is the point of the protocol. Only EC keys' files have both halves side by side (RFC 5915 §3).
+    which is the point of the protocol. An EC key's file has both halves side by side (RFC 5915 §3), so that one
+    can be exchanged.
     """
     claimed, own = credential.certificate.public_key(), credential.private_key
     if not isinstance(own, ec.EllipticCurvePrivateKey) or not isinstance(claimed, ec.EllipticCurvePublicKey):

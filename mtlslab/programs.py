@@ -48,7 +48,7 @@ PROGRAMS: dict[str, Program] = {
         r"^OpenSSL (?:[3-9]|\d\d)\.",  # macOS ships LibreSSL under this name
         {
             "Debian/Ubuntu": "sudo apt install openssl",
-            "macOS": "brew install openssl@3, then put bin below `brew --prefix openssl@3` first on the PATH",
+            "macOS": "brew install openssl@3, then put its bin (see brew --prefix openssl@3) first on the PATH",
             "Windows": "winget install Git.Git, then put its folder mingw64/bin first on the PATH",
         },
     ),
@@ -59,7 +59,7 @@ PROGRAMS: dict[str, Program] = {
         r"^curl .* OpenSSL/(?:[3-9]|\d\d)\.",  # macOS builds on LibreSSL, Windows on Schannel
         {
             "Debian/Ubuntu": "sudo apt install curl ca-certificates",
-            "macOS": "brew install curl, then put bin below `brew --prefix curl` first on the PATH",
+            "macOS": "brew install curl, then put its bin (see brew --prefix curl) first on the PATH",
             "Windows": "winget install Git.Git, then put its folder mingw64/bin first on the PATH",
         },
     ),

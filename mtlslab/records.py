@@ -175,8 +175,8 @@ def tls12_prf(secret: bytes, label: str, seed: bytes, length: int, algorithm: ha
 def tls12_keys(master_secret: bytes, client_random: bytes, server_random: bytes, suite: CipherSuite) -> dict[str, Keys]:
     """Return both directions' keys, "client" and "server", of a TLS 1.2 connection (RFC 5246 §6.3).
 
-    The suites with an AEAD need no MAC keys. GCM and CCM take 4 bytes of each nonce from here (RFC 5288 §3),
-    ChaCha20 all 12 (RFC 7905 §2).
+    The suites with an AEAD need no MAC keys. GCM and CCM take 4 bytes of each nonce from here (RFC 5288 §3,
+    RFC 6655 §3), ChaCha20 all 12 (RFC 7905 §2).
     """
     iv_length = 12 if suite.aead == "ChaCha20Poly1305" else 4
     size = 2 * (suite.key_length + iv_length)

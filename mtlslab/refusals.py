@@ -1,6 +1,6 @@
 """The vocabulary of refusals: one table, and the way from an exception to its row.
 
-When TLS fails, one end says no and the other is told, in one byte, why: the alert (RFC 8446 §6).
+When TLS fails, one end says no and the other is told why in one byte, the description of an alert (RFC 8446 §6).
 Each end's library then words it in its own manner. A `Refusal` puts the two views into the same
 few words.
 """
@@ -156,7 +156,7 @@ REASONS: dict[str, Reason] = {
         "certificate_unknown",
         "have the certificate that the message names made again, as version 3 with the extensions of RFC 5280 §4.2",
         "have the certificate that the message names made again, as version 3 with the extensions of RFC 5280 §4.2",
-        tuple(range(80, 96)),
+        tuple(range(80, 94)),
     ),
     "invalid-ca": _of_certificate(
         "a certificate of the chain was signed by one that is no CA: no CA:TRUE, or no keyCertSign",
@@ -352,8 +352,8 @@ def _reason_and_alert(error: BaseException) -> tuple[BaseException, str, str | N
         reason = _REASON_OF_VERIFY_CODE.get(error.verify_code, "bad-certificate")
         return error, reason, REASONS[reason].alert, False
     if isinstance(error, ssl.SSLError) and error.reason:
-        if received := re.search(r"_ALERT_(.+)", error.reason):
-            alert = received[1].lower()
+        if received := _RECEIVED_ALERT.search(error.reason):
+            alert = received[received.lastindex or 1].lower()
             return error, reason_of_alert(alert) or "protocol-error", alert, True
         reason = _REASON_OF_LIBRARY_REASON.get(error.reason, "protocol-error")
         return error, reason, REASONS[reason].alert, reason == "connection-lost"
@@ -364,6 +364,11 @@ def _reason_and_alert(error: BaseException) -> tuple[BaseException, str, str | N
             return error, reason, None, by_the_other
     return None
 
+
+_RECEIVED_ALERT = re.compile(
+    "_ALERT_(.+)|^TLSV1_(UNRECOGNIZED_NAME|UNSUPPORTED_EXTENSION|BAD_CERTIFICATE_STATUS_RESPONSE)$"
+)
+"""OpenSSL's names for what the other end's alert said. The extensions' alerts (RFC 6066 §9) lack the word."""
 
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL}
 """No way leads to that address: to a caller the same as nobody there."""

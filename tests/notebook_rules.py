@@ -407,9 +407,9 @@ def outputs_hold_on_every_machine(notebook: Notebook) -> Iterator[str]:
 
 @rule
 def only_the_articles_port_is_named(notebook: Notebook) -> Iterator[str]:
-    """Its text and code name no port of this machine but the article's 3000 (and 0, which means any free one)."""
+    """It names no port of this machine but the article's 3000 (and 0, any free one), in its outputs neither."""
     for cell in notebook.cells:
-        for port in re.findall(r"(?:localhost|127\.0\.0\.1|\[::1\]):(\d+)", cell.source):
+        for port in re.findall(r"(?:localhost|127\.0\.0\.1|\[::1\]):(\d+)", f"{cell.source}\n{cell.shown}"):
             if port not in ("3000", "0"):
                 yield f"{cell} names port {port}"
 
@@ -445,6 +445,14 @@ def _is_about_servers(cell: Cell) -> bool:
     )
     on_client = re.search(r"client\w*\.verify_mode\s*=\s*[\w.]*CERT_NONE", cell.source, re.IGNORECASE)
     return bool(re.search("server", cell.source, re.IGNORECASE)) and not makes_client and not on_client
+
+
+@rule
+def certificates_have_begun(notebook: Notebook) -> Iterator[str]:
+    """No certificate begins this very moment: OpenSSL's clock may be a few milliseconds behind Python's."""
+    for cell in notebook.cells:
+        if re.search(r"not_valid_before\((?:now|datetime\.now\([\w.]*\))\)", cell.source):
+            yield f"{cell}: a certificate that begins now may be refused as not yet valid; begin it earlier"
 
 
 @rule

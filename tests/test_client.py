@@ -208,9 +208,10 @@ def test_proxies_of_the_environment_are_left_alone(serve: Serve, call: Call, mon
 
 def test_nobody_there_is_a_refusal(call: Call) -> None:
     """A port where nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as soon_closed:
-        port = soon_closed.getsockname()[1]
-    assert refusal_of(call(f"https://127.0.0.1:{port}")) == ("server", "connection-refused", 7)
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # its port is taken, and nobody listens
+        url = f"https://127.0.0.1:{deaf.getsockname()[1]}"
+        assert refusal_of(call(url)) == ("server", "connection-refused", 7)
 
 
 def test_an_unknown_host_is_a_refusal(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

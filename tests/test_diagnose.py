@@ -9,8 +9,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from mtlslab.__main__ import main
 from mtlslab.client import TLSVersion
 from mtlslab.credentials import certificate_pem
 from mtlslab.diagnosis import Diagnosis
-from mtlslab.faults import FAULTS, Case, Lab, Setup
+from mtlslab.faults import FAULTS, Case, Lab, Setup, write_files
 
 NOT_SEEN_FROM_HERE = {
     "client-without-intermediate": "whether the issuer is a root or an intermediate, only its certificate tells",
@@ -30,17 +31,30 @@ NOT_SEEN_FROM_HERE = {
     "no-cipher-in-common": "diagnose offers every suite that Python has",
     "no-group-in-common": "diagnose offers every group that OpenSSL has",
     "pool-with-old-certificate": "diagnose opens new connections",
-    "wildcard-too-deep": "needs a host of that name",
 }
 SEEN = [(name, tls) for name, f in FAULTS.items() if name not in NOT_SEEN_FROM_HERE for tls in f.verdicts]
 
 
 def diagnose(case: Case) -> Diagnosis:
     """Diagnose a case with its own files."""
-    files = case.files
+    files, url = case.files, f"{case.setup.scheme}://{case.setup.host}:{case.server.port}"
     return mtlslab.diagnose(
-        case.url, cacert=files["cacert"], cert=files.get("cert"), key=files.get("key"), tls_max=case.lab.tls
+        url, cacert=files["cacert"], cert=files.get("cert"), key=files.get("key"), tls_max=case.lab.tls
     )
+
+
+needs_posix = pytest.mark.skipif(os.name == "nt", reason="hands open sockets to another program")
+
+
+@pytest.fixture(autouse=True)
+def all_names_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every host that a fault dials resolve to this machine, but for those that must not."""
+    resolve = socket.getaddrinfo
+
+    def resolve_here(host: str, *others: Any, **options: Any) -> Any:
+        return resolve("127.0.0.1" if str(host).endswith(".example.com") else host, *others, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_here)
 
 
 @pytest.mark.parametrize(("name", "tls"), SEEN)
@@ -88,16 +102,16 @@ def test_a_chain_that_is_whole_is_healthy(tmp_path: Path) -> None:
 _NODE = """
 const fs = require('fs'), https = require('https');
 const answer = (request, response) => { response.writeHead(200); response.end('Hello World\\n'); };
-for (const [folder, port] of Object.entries(JSON.parse(process.argv[2]))) {
+for (const [folder, fd] of Object.entries(JSON.parse(process.argv[2]))) {
   const read = (name) => fs.readFileSync(`${folder}/${name}`);
   const options = {ca: read('client-ca.crt'), cert: read('server.crt'), key: read('server.key'),
     requestCert: true, rejectUnauthorized: true};
-  https.createServer(options, answer).on('tlsClientError', () => {}).listen(port, 'localhost');
+  https.createServer(options, answer).on('tlsClientError', () => {}).listen({fd});
 }
 """
 
 _NGINX = """
-daemon off; master_process off; pid {root}/nginx.pid; error_log {root}/error.log;
+daemon off; worker_processes 1; pid {root}/nginx.pid; error_log {root}/error.log;
 events {{}}
 http {{
   access_log off;
@@ -110,84 +124,77 @@ _NGINX_SERVER = """
   server {{
     listen 127.0.0.1:{port} ssl;
     ssl_certificate {folder}/server.crt; ssl_certificate_key {folder}/server.key;
-    ssl_client_certificate {folder}/client-ca.crt; ssl_verify_client on;
+    ssl_client_certificate {folder}/client-ca.crt; ssl_verify_client on; ssl_verify_depth 3;
+    ssl_protocols TLSv1.2 TLSv1.3;
     location / {{ return 200 "Hello World\\n"; }}
   }}
 """
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def _foreign(program: str, setups: dict[str, Setup], root: Path) -> Iterator[dict[str, int]]:
-    """Run Node.js or nginx with a server for each setup, its files in a folder of its name; yield their ports."""
+    """Run Node.js or nginx with a server for each setup, its files in a folder of its name; yield their ports.
+
+    The program inherits sockets that already listen: no port can be lost to another process in between, and a caller
+    who comes too early waits in the kernel.
+    """
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
     if path is None:
         pytest.skip(f"{program} is not installed")
-    ports = {name: _free_port() for name in setups}
-    for name, setup in setups.items():
-        setup.server.save(root / name, "server")
-        (root / name / "client-ca.crt").write_bytes(certificate_pem(setup.client_ca))
-        (root / name / "ca.crt").write_bytes(certificate_pem(setup.server_ca))
-        if setup.client:
-            setup.client.save(root / name, "client")
-    servers = (_NGINX_SERVER.format(folder=root / name, port=port) for name, port in ports.items())
-    (root / "nginx.conf").write_text(_NGINX.format(root=root, servers="".join(servers)))
-    (root / "server.js").write_text(_NODE)
-    arguments = {"node": ["server.js", json.dumps(ports)], "nginx": ["-p", str(root), "-c", str(root / "nginx.conf")]}
-    command = [path, *arguments[program]]
-    process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for port in ports.values():
-            _wait_for(port)
-        yield ports
-    finally:
-        process.terminate()
-        process.wait(5)
-
-
-def _wait_for(port: int) -> None:
-    for _ in range(500):
+    with ExitStack() as stack:
+        listeners = {name: stack.enter_context(socket.create_server(("127.0.0.1", 0))) for name in setups}
+        ports = {name: listener.getsockname()[1] for name, listener in listeners.items()}
+        descriptors = {name: listener.fileno() for name, listener in listeners.items()}
+        for name, setup in setups.items():
+            write_files(setup, root / name)
+            setup.server.save(root / name, "server")
+            (root / name / "client-ca.crt").write_bytes(certificate_pem(setup.client_ca))
+        servers = (_NGINX_SERVER.format(folder=root / name, port=port) for name, port in ports.items())
+        (root / "nginx.conf").write_text(_NGINX.format(root=root, servers="".join(servers)))
+        (root / "server.js").write_text(_NODE)
+        given = {"node": ["server.js", json.dumps(descriptors)], "nginx": ["-p", str(root), "-c", f"{root}/nginx.conf"]}
+        inherited = "".join(f"{descriptor};" for descriptor in descriptors.values())  # how nginx is told
+        process = subprocess.Popen(
+            [path, *given[program]],
+            cwd=root,
+            env={**os.environ, "NGINX": inherited},
+            pass_fds=tuple(descriptors.values()),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
-            socket.create_connection(("localhost", port), 1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return
+            yield ports
+        finally:
+            process.terminate()
+            process.wait(5)
 
 
-FOREIGN = [
-    "no-client-certificate",
-    "unknown-client-ca",
-    "self-signed-client",
-    "expired-client",
-    "not-yet-valid-client",
-    "wrong-purpose-client",
-    "client-issued-by-a-leaf",
-    "unknown-server-ca",
-    "self-signed-server",
-    "expired-server",
-    "not-yet-valid-server",
-    "wrong-host",
-    "wrong-purpose-server",
-    "ca-without-key-usage",
-]
+def _by_files_alone(tls: TLSVersion) -> dict[str, Setup]:
+    """Mint each fault that lies in the files of the two ends, and in no setting of our server."""
+    minted = {name: FAULTS[name].mint(Lab(tls)) for name, version in SEEN if version == tls}
+    usual = Lab(tls).good
+    settings = ("client_auth", "scheme", "speaks_tls", "tune_server", "tune_client", "act")
+    return {
+        name: setup
+        for name, setup in minted.items()
+        if all(getattr(setup, setting) == getattr(usual, setting) for setting in settings)
+    }
 
 
+@needs_posix
 @pytest.mark.parametrize("tls", ["1.2", "1.3"])
 @pytest.mark.parametrize("program", ["node", "nginx"])
 def test_with_other_servers_too(program: str, tls: TLSVersion, tmp_path: Path) -> None:
     """Node.js hangs up without an alert, nginx answers 400: the true cause comes first all the same."""
-    setups = {name: FAULTS[name].mint(Lab(tls)) for name in FOREIGN} | {"healthy": Lab(tls).good}
+    setups = _by_files_alone(tls) | {"healthy": Lab(tls).good}
+    del setups["client-name-not-permitted"]  # only the alert tells, and neither sends it
+    assert len(setups) > 25
     wrong: dict[str, object] = {}
     with _foreign(program, setups, tmp_path) as ports:
         for name, port in ports.items():
-            folder = tmp_path / name
+            folder, host = tmp_path / name, setups[name].host
             cert, key = (folder / "client.crt", folder / "client.key") if setups[name].client else (None, None)
-            url = f"https://localhost:{port}"
+            url = f"https://{host}:{port}"
             for _ in range(3):  # other servers close at once after their alert, and the reset may overtake it
                 found = mtlslab.diagnose(url, cacert=folder / "ca.crt", cert=cert, key=key, tls_max=tls)
                 if [f.cause for f in found.findings][:1] == ([] if name == "healthy" else [name]):
@@ -238,7 +245,10 @@ def test_what_is_not_tls_is_named(says: bytes | None, cause: str) -> None:
 
 def test_nobody_there() -> None:
     """A port where nothing listens, a host that does not exist."""
-    assert mtlslab.diagnose(f"https://127.0.0.1:{_free_port()}").findings[0].cause == "connection-refused"
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # its port is taken, and nobody listens
+        url = f"https://127.0.0.1:{deaf.getsockname()[1]}"
+        assert mtlslab.diagnose(url).findings[0].cause == "connection-refused"
     assert mtlslab.diagnose("https://nowhere.invalid").findings[0].cause == "host-not-found"
 
 
@@ -261,12 +271,28 @@ def test_exit_status_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         case.lab.client.save(tmp_path, "client", overwrite=True)
         assert main(["diagnose", case.url, *files]) == 0
         assert "nothing wrong" in capsys.readouterr().out
+        assert main(["diagnose", case.url, f"--cacert={case.files['cacert']}"]) == 1
+        report = capsys.readouterr().out
     assert printed["findings"][0]["cause"] == "expired-client"
     assert printed["unknown"]
+    assert report.startswith("certain: no-client-certificate\n  what: ")
+    assert "not known here: which CA the server trusts" in report
     for bad in (["diagnose"], ["diagnose", "localhost"], [], ["diagnose", "https://localhost", "--key", "k"]):
         with pytest.raises(SystemExit) as ended:
             main(bad)
         assert ended.value.code == 2
+
+
+def test_a_password_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An encrypted key is opened by the first line of --password-file, and a file that is not there is bad usage."""
+    (tmp_path / "password").write_text("password\n")
+    with faults.stage("encrypted-key", tmp_path) as case:
+        files = [f"--{option}={path}" for option, path in case.files.items()]
+        assert main(["diagnose", case.url, *files]) == 1
+        assert main(["diagnose", case.url, *files, f"--password-file={tmp_path / 'password'}"]) == 0
+        with pytest.raises(SystemExit):
+            main(["diagnose", case.url, *files, "--password-file=nowhere"])
+    assert "password-file" in capsys.readouterr().err
 
 
 def test_as_a_module() -> None:

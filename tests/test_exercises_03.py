@@ -80,14 +80,14 @@ def test_a_request_with_one_thing_wrong_gets_the_hint_for_it(answer: Any, hint: 
     assert hint in feedback.text
 
 
-def swap(name: str, victims: x509.CertificateSigningRequest, *, cut: int = 0) -> x509.CertificateSigningRequest:
-    """A CSR for `name` with the victim's public key, less its last bytes."""
+def swap(name: str, victims: x509.CertificateSigningRequest, *, flip: int = 0) -> x509.CertificateSigningRequest:
+    """A CSR for `name` with the victim's public key, some bits of its last byte flipped."""
     own = ec.generate_private_key(ec.SECP256R1())
     mine, stolen = (
         key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         for key in (own.public_key(), victims.public_key())
     )
-    stolen = stolen[: len(stolen) - cut] + b"\0" * cut
+    stolen = stolen[:-1] + bytes([stolen[-1] ^ flip])
     return x509.load_der_x509_csr(new_csr(own, name).public_bytes(Encoding.DER).replace(mine, stolen))
 
 
@@ -104,7 +104,7 @@ def test_a_stolen_public_key_is_correct_and_refused_by_the_ca() -> None:
         (lambda victims: victims, "it names CN=client"),
         (lambda _: new_csr(KEY, "mallory"), "another public key"),
         (lambda victims: swap("client", victims), "it names CN=client"),
-        (lambda victims: swap("mallory", victims, cut=1), "swap the whole SubjectPublicKeyInfo"),
+        (lambda victims: swap("mallory", victims, flip=1), "swap the whole SubjectPublicKeyInfo"),
         (lambda victims: swap("mallory", victims).public_bytes(Encoding.DER), "it returned bytes"),
         (lambda _: None, "it returned NoneType"),
         (lambda _: x509.load_der_x509_csr(b"mallory"), "it raised ValueError"),

@@ -15,7 +15,7 @@ CHECKERS = [exercises.both_at_fault, exercises.too_early, exercises.open_vault]
 
 
 @pytest.mark.parametrize("check", CHECKERS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("answer", WRONG_TYPES, ids=repr)
+@pytest.mark.parametrize("answer", WRONG_TYPES)
 def test_anything_else_gets_a_hint(check: Any, answer: Any) -> None:
     """A checker answers something of another kind with a hint, and never raises."""
     feedback = check(answer)

@@ -744,7 +744,9 @@ def test_record_from_a_server_on_the_network(tls: TLSVersion) -> None:
     with Server(server_credential(), client_ca=ca, port=0) as server:
         get = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         assert server.port
-        dial = partial(record_from, "127.0.0.1", server.port, server_ca=ca, server_name="localhost", tls=tls, say=get)
+        dial = partial(
+            record_from, "127.0.0.1", server.port, server_ca=ca, server_name="localhost", tls=tls, say=get, linger=5
+        )
         heard = dial(client_credential=client_credential())
         assert (heard.tls_version, heard.alert, heard.client_error) == (f"TLSv{tls}", None, None)
         assert any(b"Hello World" in m.raw for m in heard.messages if m.name == "ApplicationData")

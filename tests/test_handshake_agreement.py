@@ -453,6 +453,7 @@ def test_a_node_server_names_its_cas(tls: TLSVersion, tmp_path: Path) -> None:
                 server_name="localhost",
                 tls=tls,
                 say=b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+                linger=5,
             )
         finally:
             node.kill()

@@ -250,6 +250,7 @@ BROKEN: dict[Rule, list[Callable[[NotebookNode], None]]] = {
     rules.only_the_articles_port_is_named: [
         says("title", "https://localhost:8443"),
         says("set-up", "'[::1]:3001'"),
+        shows("varying", "at https://localhost:33361"),
     ],
     rules.verification_stays_on: [
         says("set-up", "httpx.get(url, verify=False)"),
@@ -263,6 +264,10 @@ BROKEN: dict[Rule, list[Callable[[NotebookNode], None]]] = {
         says("first-round", "Never add `-k`."),
         says("first-round", "Nor `--insecure`."),
         shows("set-up", "try verify=False"),
+    ],
+    rules.certificates_have_begun: [
+        says("set-up", "builder = builder.not_valid_before(now)"),
+        says("first-round", "`.not_valid_before(datetime.now(UTC))`"),
     ],
     rules.no_secrets_are_stored: [
         shows("varying", FAKE_PEM.format("PRIVATE KEY", "PRIVATE KEY")),

@@ -9,7 +9,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -501,11 +500,9 @@ def test_fifty_honest_clients_at_once_are_all_served(stage: Stage, tmp_path: Pat
 def test_a_refused_client_always_learns_the_alert(stage: Stage, sent: bytes, tmp_path: Path) -> None:
     """A TLS 1.3 client that writes before it reads gets the alert, never a bare reset: 200 times of 200."""
     context = context_for(stage, "1.3", None, tmp_path)
-    began = time.monotonic()
     with Door(stage) as door:
         for _ in range(200):
             with pytest.raises(ssl.SSLError) as caught:
                 door.knock(context, sent)
             assert caught.value.reason == "TLSV13_ALERT_CERTIFICATE_REQUIRED"
         assert door.served == []
-    assert time.monotonic() - began < 30
