@@ -365,6 +365,15 @@ def _explain(data: bytes, wanted: str) -> tuple[str, str]:
     return f"its PEM block is not a well-formed {wanted}", "it may be cut short or damaged: make it or copy it again"
 
 
+def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Tell whether `issuer` has the issuer's name and the key that made the signature (RFC 5280 §6.1.3)."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except Exception:  # a signature that does not verify, or a kind of key that cannot
+        return False
+    return True
+
+
 def is_pkcs12(data: bytes) -> bool:
     """Tell PKCS#12 from other DER: its first field is its version, the number 3 (RFC 7292 §4)."""
     return data[:1] == b"\x30" and b"\x02\x01\x03" in data[:8]

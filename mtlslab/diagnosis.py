@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtlslab import errors, refusals
 from mtlslab.client import Answer, FilePath, TLSVersion, check_timeout, check_url, client_context, exchange
-from mtlslab.credentials import read_certificates, read_private_key, weakness
+from mtlslab.credentials import is_issued_by, read_certificates, read_private_key, weakness
 from mtlslab.display import Table, general_names, name, printable, public_key, said, table
 from mtlslab.faults import FAULTS
 from mtlslab.handshake import record_with
@@ -294,7 +294,7 @@ def _of_certificate(certificate: x509.Certificate, side: str) -> Iterator[Findin
             _extension(certificate, x509.ExtendedKeyUsage) or ()
         )
         yield Finding(f"wrong-purpose-{side}", "likely" if any_purpose else "certain", f"{who}: {missing}")
-    if certificate.subject == certificate.issuer and _signed_by(certificate, certificate):
+    if certificate.subject == certificate.issuer and is_issued_by(certificate, certificate):
         yield Finding(f"self-signed-{side}", "likely", f"{who} is its own issuer")
     if side == "client":
         if certificate.version is x509.Version.v1:
@@ -375,14 +375,6 @@ def _lacks(certificate: x509.Certificate, kind: type[Any]) -> bool:
     except _MALFORMED:
         pass
     return False
-
-
-def _signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except Exception:  # a signature that does not verify, or a kind of key that cannot
-        return False
-    return True
 
 
 # --- a look at the handshake ----------------------------------------------------------------------

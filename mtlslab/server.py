@@ -18,9 +18,9 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.message import Message
 from functools import partial
 from http.server import BaseHTTPRequestHandler
@@ -31,7 +31,7 @@ from cryptography import x509
 
 from mtlslab import errors, refusals
 from mtlslab.client import VERIFY_FLAGS
-from mtlslab.credentials import Credential, certificate_pem
+from mtlslab.credentials import Credential, certificate_pem, is_issued_by
 from mtlslab.refusals import Refusal
 
 ClientAuth = Literal["required", "optional", "none"]
@@ -142,6 +142,7 @@ def server_context(
         raise errors.OptionRefused(
             "client_ca", f"client_auth={client_auth!r} needs the CA that client certificates come from"
         )
+    authorities = [] if client_ca is None else _authorities(client_ca)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.verify_mode = _VERIFY_MODES[client_auth]
@@ -150,11 +151,25 @@ def server_context(
     # resumes by session id (RFC 5246 §7.3), which the ssl module cannot turn off: see Server._forget_sessions.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
+    credential = _completed(credential, authorities)
     with tempfile.TemporaryDirectory() as folder:  # the ssl module reads keys from files only; this one is ours alone
         context.load_cert_chain(*credential.save(folder, "server"))
-    if client_ca is not None:
-        context.load_verify_locations(cadata=b"".join(map(certificate_pem, _authorities(client_ca))).decode())
+    if authorities:
+        context.load_verify_locations(cadata=b"".join(map(certificate_pem, authorities)).decode())
     return context
+
+
+def _completed(credential: Credential, authorities: Sequence[x509.Certificate]) -> Credential:
+    """Give a credential without a chain the issuers that OpenSSL would find among the CAs its server trusts.
+
+    OpenSSL sends them in any case, but looks for them, and checks their signatures, in each handshake anew.
+    """
+    if credential.chain:
+        return credential
+    chain = [credential.certificate]
+    while (issuer := next((ca for ca in authorities if is_issued_by(chain[-1], ca)), None)) and issuer not in chain:
+        chain.append(issuer)
+    return replace(credential, chain=tuple(chain[1:]))
 
 
 def _authorities(client_ca: object) -> list[x509.Certificate]:
