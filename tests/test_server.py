@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ import mtlslab.server
 from given import Call, Serve
 from mtlslab import CertificateAuthority, Credential, Refusal, Reply, Request, Server, Visit, errors
 from mtlslab.client import TLSVersion, client_context
-from mtlslab.profiles import CLIENT
-from mtlslab.server import MAX_BODY, ClientAuth
+from mtlslab.credentials import certificate_pem
+from mtlslab.profiles import CLIENT, SERVER
+from mtlslab.server import MAX_BODY, ClientAuth, server_context
 
 SOON = 4.0
 """In seconds. Sooner than the 5 after which a server lets silent callers go, later than a busy machine needs to answer.
@@ -600,6 +602,41 @@ def test_a_refused_caller_is_always_told_why(serve: Serve, files: Path, tls_max:
     for _ in range(25):
         with dial(server) as plain, pytest.raises(ssl.SSLError, match=alert):
             write_and_read(context.wrap_socket(plain, server_hostname="localhost"))
+
+
+def certificates_sent(context: ssl.SSLContext) -> list[bytes]:
+    """Return the server's certificates as they come over the wire, in DER."""
+    client_side, server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), context
+    client_side.check_hostname, client_side.verify_mode = False, ssl.CERT_NONE
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_side.wrap_bio(to_client, to_server)
+    server = server_side.wrap_bio(to_server, to_client, server_side=True)
+    for end in (client, server, client):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    return [one.public_bytes(ssl._ssl.ENCODING_DER) for one in client._sslobj.get_unverified_chain()]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("trusted", ["own", "foreign", "issuing and root", "namesake and own"])
+def test_the_chain_is_the_one_that_openssl_would_send(tmp_path: Path, trusted: str) -> None:
+    """The issuers that the server adds to its certificate are those that OpenSSL adds by itself, and no others."""
+    own, foreign, namesake = (CertificateAuthority.create(name) for name in ("own", "foreign", "own"))
+    issuing = own.create_issuing_ca("issuing")
+    signer = issuing if trusted == "issuing and root" else own
+    credential = replace(signer.issue("localhost", SERVER, names=["localhost"]), chain=())
+    authorities = {
+        "own": [own.certificate],
+        "foreign": [foreign.certificate],
+        "issuing and root": [own.certificate, issuing.certificate, foreign.certificate],
+        "namesake and own": [namesake.certificate, own.certificate],
+    }[trusted]
+    plain = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    plain.load_cert_chain(*credential.save(tmp_path, "server"))
+    plain.verify_mode = ssl.CERT_REQUIRED
+    plain.load_verify_locations(cadata=b"".join(map(certificate_pem, authorities)).decode())
+    sent = certificates_sent(server_context(credential, client_ca=authorities))
+    assert sent == certificates_sent(plain)
+    assert len(sent) == {"own": 2, "foreign": 1, "issuing and root": 3, "namesake and own": 2}[trusted]
 
 
 BAD_OPTIONS: list[tuple[str, Any]] = [
