@@ -1,9 +1,10 @@
 """An HTTPS server that asks its callers for a certificate, and remembers each visit.
 
-A caller waits in the lobby, at the price of one socket, until it says something. Then its connection gets a thread of
-its own, and the handshake runs there: one that never ends holds up nobody else. Lobby and threads each have room for
-`max_connections`; when all of it is taken, the oldest one that is not being answered gives way to the newcomer, so
-idle callers cannot shut out honest ones. A moment of grace is everybody's, so a burst cannot either.
+A caller is in the lobby, at the price of one socket, until its handshake is over. One thread goes on with any of these
+handshakes as something comes in for it: one that never ends holds up nobody else. Then the connection gets a thread of
+its own. Lobby and threads each have room for `max_connections`; when all of it is taken, the oldest one that is not
+being answered gives way to the newcomer, so idle callers cannot shut out honest ones. A moment of grace is
+everybody's, so a burst cannot either.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ _STOP_SECONDS = 0.5
 _GRACE_SECONDS = 0.1
 """How long a caller keeps its place whoever comes next: enough for an honest handshake and request, not for idling."""
 
-_CROWD = 1000
+_CROWD = 500
 """How many more callers than `max_connections` may wait in the lobby for as long as that."""
 
 _BACKLOG = 4096
@@ -225,7 +226,7 @@ class Server:
         self.port: int | None = None
         self._wanted_port = port
         self._visits: deque[Visit] = deque(maxlen=1000)
-        self._lobby: dict[_Connection, None] = {}  # who has said nothing yet, in order of arrival
+        self._lobby: dict[_Connection, None] = {}  # whose handshake is not over yet, in order of arrival
         self._connections: dict[_Connection, None] = {}  # who has a thread, in order of arrival
         self._changed = threading.Condition()
         self._stopping = False
@@ -280,7 +281,7 @@ class Server:
         with self._changed:
             while self._connections and time.monotonic() < deadline:
                 for connection in self._connections:
-                    connection.hang_up("the server was stopped")
+                    connection.hang_up()
                 self._changed.wait(0.05)
 
     def __enter__(self) -> Self:
@@ -302,21 +303,21 @@ class Server:
                 selector.register(waited_for, selectors.EVENT_READ)
             while not self._stopping:
                 ready = [key for key, _ in selector.select(self._patience())]
-                for key in ready:  # before anyone new comes in: who has begun to speak does not have to give way
+                for key in ready:  # before anyone new comes in: whose handshake is done does not have to give way
                     if key.data is not None:
-                        self._listen_to(key.data, selector, workers)
+                        self._attend_to(key.data, selector, workers)
                 for key in ready:
                     if key.fileobj in listeners:
                         self._welcome(key.fileobj, selector)
                 while self._patience() == 0:
-                    self._send_away_first(selector)
+                    self._send_away_first(selector, "the caller took too long, or its place was needed")
             while self._lobby:
-                self._send_away_first(selector)
+                self._send_away_first(selector, "the server was stopped")
 
     def _patience(self) -> float | None:
-        """Return for how many more seconds the first one in the lobby may be silent; None if nobody is there.
+        """Return for how many more seconds the first one in the lobby may stay there; None if nobody is there.
 
-        In a crowd that is the time that an honest caller needs to say hello, whoever came in after it.
+        In a crowd that is the time that an honest caller needs for a handshake, whoever came in after it.
         """
         first = next(iter(self._lobby), None)
         if first is None or len(self._lobby) > self.max_connections + _CROWD:
@@ -331,25 +332,23 @@ class Server:
         except OSError as error:  # the caller has left again; or no file descriptor is free: make one so
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 if self._lobby:
-                    self._send_away_first(selector)
+                    self._send_away_first(selector, "its place was needed")
                 else:
                     self._make_room(len(self._connections))
                     time.sleep(0.01)
             return
+        plain.setblocking(False)
         connection = _Connection(self, plain)
         with self._changed:
             self._lobby[connection] = None
         selector.register(plain, selectors.EVENT_READ, connection)
 
-    def _listen_to(self, connection: _Connection, selector: selectors.BaseSelector, workers: _Workers) -> None:
-        """Give a thread to a caller who has begun to speak, unless it has only hung up."""
-        try:
-            if not connection.plain.recv(1, socket.MSG_PEEK):
-                raise ConnectionResetError("the caller left without a word")
-        except OSError as error:
-            self._send_away(connection, selector, error)
+    def _attend_to(self, connection: _Connection, selector: selectors.BaseSelector, workers: _Workers) -> None:
+        """Go on with a handshake. Once it is over, give the connection a thread: to be served, or told good-bye."""
+        if awaited := connection.shake_hands():
+            selector.modify(connection.socket, awaited, connection)
             return
-        selector.unregister(connection.plain)
+        selector.unregister(connection.socket)
         self._make_room(self.max_connections)
         with self._changed:
             del self._lobby[connection]
@@ -357,15 +356,13 @@ class Server:
             self._connections[connection] = None
         workers.submit(connection.run)
 
-    def _send_away(self, connection: _Connection, selector: selectors.BaseSelector, error: OSError) -> None:
-        selector.unregister(connection.plain)
-        connection.plain.close()
-        self._remember(connection, Visit(refusal=_refusal(error)))
+    def _send_away_first(self, selector: selectors.BaseSelector, why: str) -> None:
+        connection = next(iter(self._lobby))
+        selector.unregister(connection.socket)
+        connection.refuse(TimeoutError(why))
+        connection.socket.close()
         with self._changed:
             del self._lobby[connection]
-
-    def _send_away_first(self, selector: selectors.BaseSelector) -> None:
-        self._send_away(next(iter(self._lobby)), selector, TimeoutError("the caller said nothing"))
 
     def _make_room(self, limit: int) -> None:
         with self._changed:
@@ -373,7 +370,7 @@ class Server:
                 longest = next((c for c in self._connections if not c.answering), None)
                 patience = longest.seated + _GRACE_SECONDS - time.monotonic() if longest else 0.05
                 if longest and patience <= 0:
-                    longest.hang_up("the caller was idle, and its place was needed")
+                    longest.hang_up()
                     patience = 0.05
                 self._changed.wait(patience)
 
@@ -401,7 +398,7 @@ class Server:
 
     def _forget(self, connection: _Connection) -> None:
         with self._changed:  # closed in here, or `hang_up` might meet another socket with the same number
-            connection.plain.close()
+            connection.socket.close()
             self._connections.pop(connection, None)
             self._changed.notify_all()
 
@@ -440,37 +437,66 @@ class _Connection:
 
     def __init__(self, server: Server, plain: socket.socket) -> None:
         self.server = server
-        self.plain = plain
+        self.socket = plain  # an ssl.SSLSocket from the first byte on
         self.began = self.seated = time.monotonic()
         self.client: x509.Certificate | None = None
         self.tls_version: str | None = None
         self.is_decided = False
         self.answering = False
-        self.hung_up_because: str | None = None
 
     @property
     def is_new(self) -> bool:
         """True while the handshake's outcome may still come within the time that `Server.visits` waits."""
         return not self.is_decided and time.monotonic() - self.began < _SETTLE_SECONDS
 
-    def hang_up(self, reason: str) -> None:
+    def hang_up(self) -> None:
         """Wake the thread that waits on this connection; it will find the connection ended."""
-        self.hung_up_because = reason
         with suppress(OSError):
-            self.plain.shutdown(socket.SHUT_RDWR)
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def shake_hands(self) -> int:
+        """Go as far in the handshake as what has come allows; return which selector event it awaits, 0 once it is over.
+
+        Nothing that goes wrong leaves this method, nor `run`: it ends up in a visit.
+        """
+        try:
+            if not isinstance(self.socket, ssl.SSLSocket):
+                if not self.socket.recv(1, socket.MSG_PEEK):  # Python 3.11 leaks a socket that is wrapped when lost
+                    raise ConnectionResetError("the caller left without a word")
+                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+                context = self.server._context
+                self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+            self.socket.do_handshake()
+            self.server._forget_sessions()
+            if _QUICKACK is not None:
+                self.socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, True)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return selectors.EVENT_READ
+        except ssl.SSLWantWriteError:
+            return selectors.EVENT_WRITE
+        except OSError as error:
+            self.refuse(error)
+        except Exception as error:
+            self._decide(None, error)
+        return 0
+
+    def refuse(self, error: OSError) -> None:
+        """Remember a handshake that failed, and why."""
+        # version() is None until a handshake is done, and a suite is set early under TLS 1.3, late under 1.2.
+        is_tls13 = isinstance(self.socket, ssl.SSLSocket) and self.socket.cipher() is not None
+        refusal = _refusal(error, "TLSv1.3" if is_tls13 else "TLSv1.2")
+        agreed = refusal.reason in refusals.CERTIFICATE_REASONS
+        self.tls_version = "TLSv1.3" if is_tls13 else "TLSv1.2" if agreed else None
+        self._decide(refusal)
 
     def run(self) -> None:
-        """Serve this caller. Nothing that goes wrong leaves this method: it ends up in a visit."""
+        """Serve this caller if its handshake succeeded, and take leave of it."""
         try:
-            self.plain.settimeout(self.server.timeout)
-            self.plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-            context = self.server._context
-            self.plain = tls = context.wrap_socket(self.plain, server_side=True, do_handshake_on_connect=False)
-            if self._handshake(tls):
-                self._converse(tls)
-            _close_politely(tls)
-        except OSError as error:  # the caller vanished before the first byte
-            self._decide(_refusal(error))
+            if isinstance(self.socket, ssl.SSLSocket):  # else the caller vanished before the first byte
+                self.socket.settimeout(self.server.timeout)
+                if not self.is_decided:
+                    self._converse(self.socket)
+                _close_politely(self.socket)
         except Exception as error:  # for instance a certificate that OpenSSL can read, and cryptography cannot
             self._decide(None, error)
         finally:
@@ -480,23 +506,6 @@ class _Connection:
         """Remember this visit, unless it has been."""
         if not self.is_decided:
             self.server._remember(self, Visit(self.client, refusal, self.tls_version, error=error))
-
-    def _handshake(self, tls: ssl.SSLSocket) -> bool:
-        try:
-            tls.do_handshake()
-            self.server._forget_sessions()
-            if _QUICKACK is not None:
-                tls.setsockopt(socket.IPPROTO_TCP, _QUICKACK, True)
-        except OSError as error:
-            # version() is None until a handshake is done, and a suite is set early under TLS 1.3, late under 1.2.
-            is_tls13 = tls.cipher() is not None
-            ended = TimeoutError(self.hung_up_because) if self.hung_up_because else error
-            refusal = _refusal(ended, "TLSv1.3" if is_tls13 else "TLSv1.2")
-            agreed = refusal.reason in refusals.CERTIFICATE_REASONS
-            self.tls_version = "TLSv1.3" if is_tls13 else "TLSv1.2" if agreed else None
-            self._decide(refusal)
-            return False
-        return True
 
     def _converse(self, tls: ssl.SSLSocket) -> None:
         self.tls_version = tls.version()
@@ -522,7 +531,7 @@ class _Connection:
         self.server._remember(self, visit)
 
 
-def _refusal(error: OSError, tls_version: str | None = None) -> Refusal:
+def _refusal(error: OSError, tls_version: str) -> Refusal:
     """Return the refusal behind an error of a handshake, as the server sees it."""
     is_tls13 = tls_version == "TLSv1.3"
     refusal = refusals.from_exception(
