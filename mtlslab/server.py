@@ -1,9 +1,9 @@
 """An HTTPS server that asks its callers for a certificate, and remembers each visit.
 
-A caller is in the lobby, at the price of one socket, until its handshake is over. One thread goes on with any of these
-handshakes as something comes in for it: one that never ends holds up nobody else. Then the connection gets a thread of
-its own. Lobby and threads each have room for `max_connections`; when all of it is taken, the oldest one that is not
-being answered gives way to the newcomer, so idle callers cannot shut out honest ones. A moment of grace is
+A caller is in the lobby, at the price of one socket, until its handshake is done and it asks something. One thread goes
+on with any of these handshakes as something comes in for it: one that never ends holds up nobody else. Who asks gets a
+thread of its own. Lobby and threads each have room for `max_connections`; when all of it is taken, the oldest one that
+is not being answered gives way to the newcomer, so idle callers cannot shut out honest ones. A moment of grace is
 everybody's, so a burst cannot either.
 """
 
@@ -226,7 +226,7 @@ class Server:
         self.port: int | None = None
         self._wanted_port = port
         self._visits: deque[Visit] = deque(maxlen=1000)
-        self._lobby: dict[_Connection, None] = {}  # whose handshake is not over yet, in order of arrival
+        self._lobby: dict[_Connection, None] = {}  # who has not asked anything yet, in order of arrival
         self._connections: dict[_Connection, None] = {}  # who has a thread, in order of arrival
         self._changed = threading.Condition()
         self._stopping = False
@@ -303,7 +303,7 @@ class Server:
                 selector.register(waited_for, selectors.EVENT_READ)
             while not self._stopping:
                 ready = [key for key, _ in selector.select(self._patience())]
-                for key in ready:  # before anyone new comes in: whose handshake is done does not have to give way
+                for key in ready:  # before anyone new comes in: who asks something does not have to give way
                     if key.data is not None:
                         self._attend_to(key.data, selector, workers)
                 for key in ready:
@@ -344,7 +344,7 @@ class Server:
         selector.register(plain, selectors.EVENT_READ, connection)
 
     def _attend_to(self, connection: _Connection, selector: selectors.BaseSelector, workers: _Workers) -> None:
-        """Go on with a handshake. Once it is over, give the connection a thread: to be served, or told good-bye."""
+        """Go on with a handshake. Who then asks something gets a thread; so does who is refused, to be told goodbye."""
         if awaited := connection.shake_hands():
             selector.modify(connection.socket, awaited, connection)
             return
@@ -359,8 +359,7 @@ class Server:
     def _send_away_first(self, selector: selectors.BaseSelector, why: str) -> None:
         connection = next(iter(self._lobby))
         selector.unregister(connection.socket)
-        connection.refuse(TimeoutError(why))
-        connection.socket.close()
+        connection.give_way(why)
         with self._changed:
             del self._lobby[connection]
 
@@ -441,6 +440,7 @@ class _Connection:
         self.began = self.seated = time.monotonic()
         self.client: x509.Certificate | None = None
         self.tls_version: str | None = None
+        self.is_connected = False  # the state that a handshake ends in (RFC 8446 appendix A.2)
         self.is_decided = False
         self.answering = False
 
@@ -455,10 +455,13 @@ class _Connection:
             self.socket.shutdown(socket.SHUT_RDWR)
 
     def shake_hands(self) -> int:
-        """Go as far in the handshake as what has come allows; return which selector event it awaits, 0 once it is over.
+        """Go on with the handshake as far as what has come allows. Return which selector event to wait for next.
 
-        Nothing that goes wrong leaves this method, nor `run`: it ends up in a visit.
+        That is 0 once it takes a thread to go on: to answer a request, or to take leave. Nothing that goes wrong leaves
+        this method, nor `run`: it ends up in a visit.
         """
+        if self.is_connected:
+            return 0
         try:
             if not isinstance(self.socket, ssl.SSLSocket):
                 if not self.socket.recv(1, socket.MSG_PEEK):  # Python 3.11 leaks a socket that is wrapped when lost
@@ -470,17 +473,48 @@ class _Connection:
             self.server._forget_sessions()
             if _QUICKACK is not None:
                 self.socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, True)
+            self.tls_version = self.socket.version()
+            der = self.socket.getpeercert(binary_form=True)
+            self.client = x509.load_der_x509_certificate(der) if der else None
+            self.is_connected = True
         except (BlockingIOError, ssl.SSLWantReadError):
             return selectors.EVENT_READ
         except ssl.SSLWantWriteError:
             return selectors.EVENT_WRITE
         except OSError as error:
-            self.refuse(error)
+            self._refuse(error)
+            return 0
+        except Exception as error:  # for instance a certificate that OpenSSL can read, and cryptography cannot
+            self._decide(None, error)
+            return 0
+        return selectors.EVENT_READ
+
+    def give_way(self, why: str) -> None:
+        """Leave the lobby without having asked anything."""
+        if isinstance(self.socket, ssl.SSLSocket) and self.is_connected:
+            self._decide(None)
+            with suppress(OSError):
+                self.socket.unwrap()  # sends close_notify
+        else:
+            self._refuse(TimeoutError(why))
+        self.socket.close()
+
+    def run(self) -> None:
+        """Answer this caller if it is connected, and take leave of it."""
+        try:
+            if isinstance(self.socket, ssl.SSLSocket):  # else it vanished before the first byte
+                self.socket.settimeout(self.server.timeout)
+                if self.is_connected:
+                    with suppress(OSError):
+                        _Handler(self.socket, self)
+                    self._decide(None)
+                _close_politely(self.socket)
         except Exception as error:
             self._decide(None, error)
-        return 0
+        finally:
+            self.server._forget(self)
 
-    def refuse(self, error: OSError) -> None:
+    def _refuse(self, error: OSError) -> None:
         """Remember a handshake that failed, and why."""
         # version() is None until a handshake is done, and a suite is set early under TLS 1.3, late under 1.2.
         is_tls13 = isinstance(self.socket, ssl.SSLSocket) and self.socket.cipher() is not None
@@ -489,31 +523,10 @@ class _Connection:
         self.tls_version = "TLSv1.3" if is_tls13 else "TLSv1.2" if agreed else None
         self._decide(refusal)
 
-    def run(self) -> None:
-        """Serve this caller if its handshake succeeded, and take leave of it."""
-        try:
-            if isinstance(self.socket, ssl.SSLSocket):  # else the caller vanished before the first byte
-                self.socket.settimeout(self.server.timeout)
-                if not self.is_decided:
-                    self._converse(self.socket)
-                _close_politely(self.socket)
-        except Exception as error:  # for instance a certificate that OpenSSL can read, and cryptography cannot
-            self._decide(None, error)
-        finally:
-            self.server._forget(self)
-
     def _decide(self, refusal: Refusal | None, error: BaseException | None = None) -> None:
         """Remember this visit, unless it has been."""
         if not self.is_decided:
             self.server._remember(self, Visit(self.client, refusal, self.tls_version, error=error))
-
-    def _converse(self, tls: ssl.SSLSocket) -> None:
-        self.tls_version = tls.version()
-        der = tls.getpeercert(binary_form=True)
-        self.client = x509.load_der_x509_certificate(der) if der else None
-        with suppress(OSError):
-            _Handler(tls, self)
-        self._decide(None)
 
     def answer(self, request: Request) -> Reply:
         """Have the app answer, and remember the visit before the reply goes out, so that it is there in time."""

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import selectors
 import socket
 import ssl
 import struct
@@ -403,6 +404,74 @@ def test_a_dripping_caller_is_let_go_in_time(serve: Serve, files: Path) -> None:
     refusal = visit_number(1, server).refusal
     assert refusal is not None
     assert refusal.reason == "timed-out"
+
+
+def test_who_is_connected_and_asks_nothing_is_let_go_in_time(serve: Serve, files: Path) -> None:
+    """After the handshake silence ends with close_notify, and the visit is that of a known caller, not a refusal."""
+    server = serve(timeout=0.2)
+    with speaking_tls(server, files) as tls:
+        began = time.monotonic()
+        assert read_all(tls) == b""
+        assert 0.1 < time.monotonic() - began < SOON
+    visit = visit_number(1, server)
+    assert (visit.client is not None, visit.refusal, visit.method, visit.error) == (True, None, None, None)
+
+
+def test_a_handshake_waits_for_a_slow_reader(
+    call: Call, files: Path, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chain that does not fit into the socket at once is sent on as the caller reads, while others are answered."""
+    create_server, go_on = socket.create_server, mtlslab.server._Connection.shake_hands
+    awaited = []
+
+    def create_with_small_buffers(address: tuple[str, int], **options: Any) -> socket.socket:
+        listener = create_server(address, **options)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return listener
+
+    def go_on_and_tell(connection: mtlslab.server._Connection) -> int:
+        awaited.append(go_on(connection))
+        return awaited[-1]
+
+    monkeypatch.setattr(socket, "create_server", create_with_small_buffers)
+    monkeypatch.setattr(mtlslab.server._Connection, "shake_hands", go_on_and_tell)
+    credential = replace(ca.issue("localhost", SERVER, names=["localhost"]), chain=(ca.certificate,) * 110)
+    context = client_context(cacert=files / "ca.crt", cert=files / "client.crt", key=files / "client.key")
+    with Server(credential, client_ca=ca.certificate, port=0) as server, socket.socket() as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        plain.connect(("127.0.0.1", server.port))
+        plain.setblocking(False)
+        tls = context.wrap_socket(plain, server_hostname="localhost", do_handshake_on_connect=False)
+        with tls:
+            with pytest.raises(ssl.SSLWantReadError):
+                tls.do_handshake()
+            deadline = time.monotonic() + SOON
+            while selectors.EVENT_WRITE not in awaited:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            assert call(server.url).ok
+            tls.settimeout(5)
+            tls.do_handshake()
+            tls.sendall(GET + b"Connection: close\r\n\r\n")
+            assert read_all(tls).endswith(b"Hello World\n")
+
+
+def test_only_who_asks_takes_a_thread(serve: Serve, call: Call, files: Path) -> None:
+    """Callers who are silent, in the middle of a handshake or connected cost the server a socket and no thread."""
+    server = serve()
+    assert call(server.url).ok
+    threads = threading.active_count()
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            stack.enter_context(dial(server))
+            stack.enter_context(dial(server)).sendall(hello(files))
+            stack.enter_context(speaking_tls(server, files))
+        assert call(server.url).ok
+        deadline = time.monotonic() + SOON
+        while len(server._lobby) < 30:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert threading.active_count() - threads <= 1
 
 
 @pytest.mark.parametrize("first_words", [b"", b"\x16"], ids=["silent", "half a handshake"])
