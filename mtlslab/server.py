@@ -2,9 +2,9 @@
 
 A caller is in the lobby, at the price of one socket, until its handshake is done and it asks something. One thread goes
 on with any of these handshakes as something comes in for it: one that never ends holds up nobody else. Who asks gets a
-thread of its own. Lobby and threads each have room for `max_connections`; when all of it is taken, the oldest one that
-is not being answered gives way to the newcomer, so idle callers cannot shut out honest ones. A moment of grace is
-everybody's, so a burst cannot either.
+thread of its own; so does every handshake while they are too many, or too costly, for the one. Lobby and threads each
+have room for `max_connections`; when all of it is taken, the oldest one that is not being answered gives way to the
+newcomer, so idle callers cannot shut out honest ones. A moment of grace is everybody's, so a burst cannot either.
 """
 
 from __future__ import annotations
@@ -54,6 +54,9 @@ _STOP_SECONDS = 0.5
 
 _GRACE_SECONDS = 0.1
 """How long a caller keeps its place whoever comes next: enough for an honest handshake and request, not for idling."""
+
+_ROUND_SECONDS = 0.05
+"""How long the accepting thread goes on with handshakes before it looks who is new; the others get threads."""
 
 _CROWD = 500
 """How many more callers than `max_connections` may wait in the lobby for as long as that."""
@@ -281,7 +284,7 @@ class Server:
         with self._changed:
             while self._connections and time.monotonic() < deadline:
                 for connection in self._connections:
-                    connection.hang_up()
+                    connection.hang_up("the server was stopped")
                 self._changed.wait(0.05)
 
     def __enter__(self) -> Self:
@@ -303,9 +306,10 @@ class Server:
                 selector.register(waited_for, selectors.EVENT_READ)
             while not self._stopping:
                 ready = [key for key, _ in selector.select(self._patience())]
+                enough = time.monotonic() + _ROUND_SECONDS
                 for key in ready:  # before anyone new comes in: who asks something does not have to give way
                     if key.data is not None:
-                        self._attend_to(key.data, selector, workers)
+                        self._attend_to(key.data, selector, workers, enough)
                 for key in ready:
                     if key.fileobj in listeners:
                         self._welcome(key.fileobj, selector)
@@ -327,25 +331,31 @@ class Server:
         return max(0.0, first.began + allowed - time.monotonic())
 
     def _welcome(self, listener: socket.socket, selector: selectors.BaseSelector) -> None:
-        try:
-            plain, _ = listener.accept()
-        except OSError as error:  # the caller has left again; or no file descriptor is free: make one so
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                if self._lobby:
-                    self._send_away_first(selector, "its place was needed")
-                else:
-                    self._make_room(len(self._connections))
-                    time.sleep(0.01)
-            return
-        plain.setblocking(False)
-        connection = _Connection(self, plain)
-        with self._changed:
-            self._lobby[connection] = None
-        selector.register(plain, selectors.EVENT_READ, connection)
+        """Let in who knocks; in one round no more than there is room for."""
+        for _ in range(self.max_connections):
+            try:
+                plain, _ = listener.accept()
+            except BlockingIOError:  # that was everyone
+                return
+            except OSError as error:  # the caller has left again; or no file descriptor is free: make one so
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    if self._lobby:
+                        self._send_away_first(selector, "its place was needed")
+                    else:
+                        self._make_room(len(self._connections))
+                        time.sleep(0.01)
+                return
+            plain.setblocking(False)
+            connection = _Connection(self, plain)
+            with self._changed:
+                self._lobby[connection] = None
+            selector.register(plain, selectors.EVENT_READ, connection)
 
-    def _attend_to(self, connection: _Connection, selector: selectors.BaseSelector, workers: _Workers) -> None:
+    def _attend_to(
+        self, connection: _Connection, selector: selectors.BaseSelector, workers: _Workers, enough: float
+    ) -> None:
         """Go on with a handshake. Who then asks something gets a thread; so does who is refused, to be told goodbye."""
-        if awaited := connection.shake_hands():
+        if time.monotonic() < enough and (awaited := connection.shake_hands()):
             selector.modify(connection.socket, awaited, connection)
             return
         selector.unregister(connection.socket)
@@ -369,7 +379,7 @@ class Server:
                 longest = next((c for c in self._connections if not c.answering), None)
                 patience = longest.seated + _GRACE_SECONDS - time.monotonic() if longest else 0.05
                 if longest and patience <= 0:
-                    longest.hang_up()
+                    longest.hang_up("the caller was idle, and its place was needed")
                     patience = 0.05
                 self._changed.wait(patience)
 
@@ -443,14 +453,16 @@ class _Connection:
         self.is_connected = False  # the state that a handshake ends in (RFC 8446 appendix A.2)
         self.is_decided = False
         self.answering = False
+        self.hung_up_because: str | None = None
 
     @property
     def is_new(self) -> bool:
         """True while the handshake's outcome may still come within the time that `Server.visits` waits."""
         return not self.is_decided and time.monotonic() - self.began < _SETTLE_SECONDS
 
-    def hang_up(self) -> None:
+    def hang_up(self, reason: str) -> None:
         """Wake the thread that waits on this connection; it will find the connection ended."""
+        self.hung_up_because = reason
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
@@ -500,10 +512,12 @@ class _Connection:
         self.socket.close()
 
     def run(self) -> None:
-        """Answer this caller if it is connected, and take leave of it."""
+        """Have this caller finish its handshake, answer it if it is connected, and take leave of it."""
         try:
+            self.socket.settimeout(self.server.timeout)
+            if not self.is_decided:
+                self.shake_hands()
             if isinstance(self.socket, ssl.SSLSocket):  # else it vanished before the first byte
-                self.socket.settimeout(self.server.timeout)
                 if self.is_connected:
                     with suppress(OSError):
                         _Handler(self.socket, self)
@@ -518,7 +532,8 @@ class _Connection:
         """Remember a handshake that failed, and why."""
         # version() is None until a handshake is done, and a suite is set early under TLS 1.3, late under 1.2.
         is_tls13 = isinstance(self.socket, ssl.SSLSocket) and self.socket.cipher() is not None
-        refusal = _refusal(error, "TLSv1.3" if is_tls13 else "TLSv1.2")
+        ended = TimeoutError(self.hung_up_because) if self.hung_up_because else error
+        refusal = _refusal(ended, "TLSv1.3" if is_tls13 else "TLSv1.2")
         agreed = refusal.reason in refusals.CERTIFICATE_REASONS
         self.tls_version = "TLSv1.3" if is_tls13 else "TLSv1.2" if agreed else None
         self._decide(refusal)

@@ -456,6 +456,29 @@ def test_a_handshake_waits_for_a_slow_reader(
             assert read_all(tls).endswith(b"Hello World\n")
 
 
+def test_costly_handshakes_do_not_hold_up_others(
+    serve: Serve, call: Call, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where handshakes would keep the accepting thread busy for long, they go on in threads, and end as they should."""
+    go_on = mtlslab.server._Connection.shake_hands
+
+    def go_on_slowly(connection: mtlslab.server._Connection) -> int:
+        time.sleep(0.2)
+        return go_on(connection)
+
+    monkeypatch.setattr(mtlslab.server._Connection, "shake_hands", go_on_slowly)
+    server = serve()
+    with contextlib.ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(dial(server)).sendall(hello(files))
+        began = time.monotonic()
+        assert call(server.url).ok
+        assert time.monotonic() - began < SOON
+    visit_number(41, server)
+    assert [visit.status for visit in server.visits if not visit.refusal] == [200]
+    assert {visit.refusal.reason for visit in server.visits if visit.refusal} == {"connection-lost"}
+
+
 def test_only_who_asks_takes_a_thread(serve: Serve, call: Call, files: Path) -> None:
     """Callers who are silent, in the middle of a handshake or connected cost the server a socket and no thread."""
     server = serve()
