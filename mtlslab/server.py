@@ -58,8 +58,9 @@ _GRACE_SECONDS = 0.1
 _ROUND_SECONDS = 0.05
 """How long the accepting thread goes on with handshakes before it looks who is new; the others get threads."""
 
-_CROWD = 500
-"""How many more callers than `max_connections` may wait in the lobby for as long as that."""
+_CROWD = 400
+"""How many more callers than `max_connections` may be in the lobby for as long as that: with the usual 100 no more than
+`select` can watch on Windows, which is 512."""
 
 _BACKLOG = 4096
 """How many callers the kernel may keep waiting, if it will: the next one has to knock again, a second later."""
@@ -314,7 +315,7 @@ class Server:
                     if key.fileobj in listeners:
                         self._welcome(key.fileobj, selector)
                 while self._patience() == 0:
-                    self._send_away_first(selector, "the caller took too long, or its place was needed")
+                    self._send_away_first(selector, "the caller took too long")
             while self._lobby:
                 self._send_away_first(selector, "the server was stopped")
 
@@ -323,12 +324,11 @@ class Server:
 
         In a crowd that is the time that an honest caller needs for a handshake, whoever came in after it.
         """
-        first = next(iter(self._lobby), None)
-        if first is None or len(self._lobby) > self.max_connections + _CROWD:
-            return None if first is None else 0.0
+        if not self._lobby:
+            return None
         crowded = len(self._lobby) > self.max_connections
         allowed = min(self.timeout, _GRACE_SECONDS) if crowded else self.timeout
-        return max(0.0, first.began + allowed - time.monotonic())
+        return max(0.0, next(iter(self._lobby)).began + allowed - time.monotonic())
 
     def _welcome(self, listener: socket.socket, selector: selectors.BaseSelector) -> None:
         """Let in who knocks; in one round no more than there is room for."""
@@ -345,6 +345,8 @@ class Server:
                         self._make_room(len(self._connections))
                         time.sleep(0.01)
                 return
+            if len(self._lobby) >= self.max_connections + _CROWD:
+                self._send_away_first(selector, "its place was needed")
             plain.setblocking(False)
             connection = _Connection(self, plain)
             with self._changed:

@@ -586,7 +586,7 @@ def test_callers_by_the_thousand(serve: Serve, call: Call, first_words: bytes) -
     raise_the_limit_of_open_files(4096)
     server = serve(max_connections=100)
     threads, memory = threading.active_count(), resident_bytes()
-    slowest = 0.0
+    slowest, most = 0.0, 0
     with contextlib.ExitStack() as stack:
         for number in range(1500):
             try:
@@ -594,11 +594,13 @@ def test_callers_by_the_thousand(serve: Serve, call: Call, first_words: bytes) -
             except OSError as error:
                 pytest.skip(f"this machine opens no more than {number} files ({error.strerror})")
             caller.sendall(first_words)
+            most = max(most, len(server._lobby))
             if number % 100 == 99:
                 began = time.monotonic()
                 answer = call(server.url)
                 slowest = max(slowest, time.monotonic() - began)
                 assert answer.ok, answer
+        assert most <= 100 + mtlslab.server._CROWD
         assert threading.active_count() - threads <= 100
         assert resident_bytes() - memory < 50 << 20
         began = time.monotonic()
