@@ -251,3 +251,12 @@ def test_the_longest_text_counts() -> None:
         "unknown-server-ca",
     )
     assert wordings.find("all is well") == ()
+
+
+def test_an_encrypted_key_has_two_messages_in_node() -> None:
+    """One key in 256 seems to decrypt with no password, and then is no key: Node.js words that in another way."""
+    for said in (
+        "ERR_OSSL_BAD_DECRYPT error:1C800064:Provider routines::bad decrypt",
+        "ERR_OSSL_UNSUPPORTED error:1E08010C:DECODER routines::unsupported",
+    ):
+        assert wordings.find(said) == ("encrypted-key",)
