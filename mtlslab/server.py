@@ -1,10 +1,11 @@
 """An HTTPS server that asks its callers for a certificate, and remembers each visit.
 
-A caller is in the lobby, at the price of one socket, until its handshake is done and it asks something. One thread goes
-on with any of these handshakes as something comes in for it: one that never ends holds up nobody else. Who asks gets a
-thread of its own; so does every handshake while they are too many, or too costly, for the one. Lobby and threads each
-have room for `max_connections`; when all of it is taken, the oldest one that is not being answered gives way to the
-newcomer, so idle callers cannot shut out honest ones. A moment of grace is everybody's, so a burst cannot either.
+A caller is in the lobby, at the price of one socket, until it is connected and asks something, or is refused and gone.
+One thread goes on with any of these handshakes as something comes in for it: one that never ends holds up nobody else.
+Who asks gets a thread of its own; so does every handshake while they are too many, or too costly, for the one. Lobby
+and threads each have room for `max_connections`; when all of it is taken, the oldest one that is not being answered
+gives way to the newcomer, so idle callers cannot shut out honest ones. A moment of grace is everybody's, so a burst
+cannot either.
 """
 
 from __future__ import annotations
@@ -356,22 +357,29 @@ class Server:
     def _attend_to(
         self, connection: _Connection, selector: selectors.BaseSelector, workers: _Workers, enough: float
     ) -> None:
-        """Go on with a handshake. Who then asks something gets a thread; so does who is refused, to be told goodbye."""
-        if time.monotonic() < enough and (awaited := connection.shake_hands()):
+        """Go on with a handshake, and give a thread to who then asks something. Who is refused needs none to go."""
+        in_time = connection.is_decided or time.monotonic() < enough
+        if in_time and (awaited := connection.go_on()):
             selector.modify(connection.socket, awaited, connection)
-            return
-        selector.unregister(connection.socket)
-        self._make_room(self.max_connections)
-        with self._changed:
-            del self._lobby[connection]
-            connection.seated = time.monotonic()
-            self._connections[connection] = None
-        workers.submit(connection.run)
+        elif connection.is_decided:
+            self._send_away(connection, selector)
+        else:
+            selector.unregister(connection.socket)
+            self._make_room(self.max_connections)
+            with self._changed:
+                del self._lobby[connection]
+                connection.seated = time.monotonic()
+                self._connections[connection] = None
+            workers.submit(connection.run)
 
     def _send_away_first(self, selector: selectors.BaseSelector, why: str) -> None:
         connection = next(iter(self._lobby))
-        selector.unregister(connection.socket)
         connection.give_way(why)
+        self._send_away(connection, selector)
+
+    def _send_away(self, connection: _Connection, selector: selectors.BaseSelector) -> None:
+        selector.unregister(connection.socket)
+        connection.socket.close()
         with self._changed:
             del self._lobby[connection]
 
@@ -454,6 +462,7 @@ class _Connection:
         self.tls_version: str | None = None
         self.is_connected = False  # the state that a handshake ends in (RFC 8446 appendix A.2)
         self.is_decided = False
+        self.is_leaving = False
         self.answering = False
         self.hung_up_because: str | None = None
 
@@ -468,14 +477,21 @@ class _Connection:
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
 
-    def shake_hands(self) -> int:
-        """Go on with the handshake as far as what has come allows. Return which selector event to wait for next.
+    def go_on(self) -> int:
+        """Take the next step that needs no thread. Return which selector event to wait for then, 0 if there is none.
 
-        That is 0 once it takes a thread to go on: to answer a request, or to take leave. Nothing that goes wrong leaves
-        this method, nor `run`: it ends up in a visit.
+        None is left for who has been refused and has gone, and for who has asked something: the answer takes a thread.
         """
         if self.is_connected:
             return 0
+        awaited = 0 if self.is_decided else self._shake_hands()
+        return self._leave() if self.is_decided else awaited
+
+    def _shake_hands(self) -> int:
+        """Go on with the handshake as far as what has come allows. Return which selector event to wait for next.
+
+        Nothing that goes wrong leaves this method, nor `run`: it ends up in a visit.
+        """
         try:
             if not isinstance(self.socket, ssl.SSLSocket):
                 if not self.socket.recv(1, socket.MSG_PEEK):  # Python 3.11 leaks a socket that is wrapped when lost
@@ -497,28 +513,36 @@ class _Connection:
             return selectors.EVENT_WRITE
         except OSError as error:
             self._refuse(error)
-            return 0
         except Exception as error:  # for instance a certificate that OpenSSL can read, and cryptography cannot
             self._decide(None, error)
-            return 0
         return selectors.EVENT_READ
+
+    def _leave(self) -> int:
+        """Say goodbye as `_close_politely` does, without waiting."""
+        try:
+            if isinstance(self.socket, ssl.SSLSocket) and not self.is_leaving:
+                self.is_leaving = True
+                _say_goodbye(self.socket)
+            return selectors.EVENT_READ if socket.socket.recv(self.socket, 1 << 16) else 0
+        except BlockingIOError:
+            return selectors.EVENT_READ
+        except OSError:
+            return 0
 
     def give_way(self, why: str) -> None:
         """Leave the lobby without having asked anything."""
-        if isinstance(self.socket, ssl.SSLSocket) and self.is_connected:
-            self._decide(None)
-            with suppress(OSError):
-                self.socket.unwrap()  # sends close_notify
-        else:
+        if not self.is_connected:
             self._refuse(TimeoutError(why))
-        self.socket.close()
+        elif isinstance(self.socket, ssl.SSLSocket):
+            self._decide(None)
+            _say_goodbye(self.socket)
 
     def run(self) -> None:
         """Have this caller finish its handshake, answer it if it is connected, and take leave of it."""
         try:
             self.socket.settimeout(self.server.timeout)
-            if not self.is_decided:
-                self.shake_hands()
+            if not self.is_connected:
+                self._shake_hands()
             if isinstance(self.socket, ssl.SSLSocket):  # else it vanished before the first byte
                 if self.is_connected:
                     with suppress(OSError):
@@ -699,18 +723,24 @@ def _has_ipv6_loopback() -> bool:
     return True
 
 
+def _say_goodbye(tls: ssl.SSLSocket) -> None:
+    """Send what there is to say, and that nothing more will come: close_notify (RFC 8446 §6.1), if there is TLS."""
+    with suppress(OSError, ValueError):
+        tls.setblocking(False)  # the caller's own close_notify is not waited for
+        with suppress(OSError):
+            tls.unwrap()
+    with suppress(OSError):
+        socket.socket.shutdown(tls, socket.SHUT_WR)
+
+
 def _close_politely(tls: ssl.SSLSocket) -> None:
     """End a connection so that the last word arrives: close_notify after a reply, the alert after a refusal.
 
     A socket that is closed with unread input sends a reset, which can overtake what was written before it. So: say
     goodbye, shut down for writing, read what still comes until the caller closes or a second has passed, then close.
     """
-    with suppress(OSError, ValueError):
-        tls.setblocking(False)  # sends close_notify (RFC 8446 §6.1), without waiting for the caller's
-        with suppress(OSError):
-            tls.unwrap()
+    _say_goodbye(tls)
     with suppress(OSError):
-        socket.socket.shutdown(tls, socket.SHUT_WR)
         deadline = time.monotonic() + _DRAIN_SECONDS
         while (left := deadline - time.monotonic()) > 0:
             tls.settimeout(left)

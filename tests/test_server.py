@@ -421,7 +421,7 @@ def test_a_handshake_waits_for_a_slow_reader(
     call: Call, files: Path, ca: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A chain that does not fit into the socket at once is sent on as the caller reads, while others are answered."""
-    create_server, go_on = socket.create_server, mtlslab.server._Connection.shake_hands
+    create_server, go_on = socket.create_server, mtlslab.server._Connection._shake_hands
     awaited = []
 
     def create_with_small_buffers(address: tuple[str, int], **options: Any) -> socket.socket:
@@ -434,7 +434,7 @@ def test_a_handshake_waits_for_a_slow_reader(
         return awaited[-1]
 
     monkeypatch.setattr(socket, "create_server", create_with_small_buffers)
-    monkeypatch.setattr(mtlslab.server._Connection, "shake_hands", go_on_and_tell)
+    monkeypatch.setattr(mtlslab.server._Connection, "_shake_hands", go_on_and_tell)
     credential = replace(ca.issue("localhost", SERVER, names=["localhost"]), chain=(ca.certificate,) * 110)
     context = client_context(cacert=files / "ca.crt", cert=files / "client.crt", key=files / "client.key")
     with Server(credential, client_ca=ca.certificate, port=0) as server, socket.socket() as plain:
@@ -460,13 +460,13 @@ def test_costly_handshakes_do_not_hold_up_others(
     serve: Serve, call: Call, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where handshakes would keep the accepting thread busy for long, they go on in threads, and end as they should."""
-    go_on = mtlslab.server._Connection.shake_hands
+    go_on = mtlslab.server._Connection._shake_hands
 
     def go_on_slowly(connection: mtlslab.server._Connection) -> int:
         time.sleep(0.2)
         return go_on(connection)
 
-    monkeypatch.setattr(mtlslab.server._Connection, "shake_hands", go_on_slowly)
+    monkeypatch.setattr(mtlslab.server._Connection, "_shake_hands", go_on_slowly)
     server = serve()
     with contextlib.ExitStack() as stack:
         for _ in range(40):
@@ -480,7 +480,7 @@ def test_costly_handshakes_do_not_hold_up_others(
 
 
 def test_only_who_asks_takes_a_thread(serve: Serve, call: Call, files: Path) -> None:
-    """Callers who are silent, in the middle of a handshake or connected cost the server a socket and no thread."""
+    """Callers who are silent, in the middle of a handshake, refused or connected cost a socket and no thread."""
     server = serve()
     assert call(server.url).ok
     threads = threading.active_count()
@@ -488,10 +488,11 @@ def test_only_who_asks_takes_a_thread(serve: Serve, call: Call, files: Path) -> 
         for _ in range(10):
             stack.enter_context(dial(server))
             stack.enter_context(dial(server)).sendall(hello(files))
+            stack.enter_context(dial(server)).sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
             stack.enter_context(speaking_tls(server, files))
         assert call(server.url).ok
         deadline = time.monotonic() + SOON
-        while len(server._lobby) < 30:
+        while len(server._lobby) < 40:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert threading.active_count() - threads <= 1
