@@ -231,7 +231,7 @@ class Server:
         self.port: int | None = None
         self._wanted_port = port
         self._visits: deque[Visit] = deque(maxlen=1000)
-        self._lobby: dict[_Connection, None] = {}  # who has not asked anything yet, in order of arrival
+        self._lobby: dict[_Connection, None] = {}  # who has not asked anything yet, the longest there first
         self._connections: dict[_Connection, None] = {}  # who has a thread, in order of arrival
         self._changed = threading.Condition()
         self._stopping = False
@@ -361,6 +361,10 @@ class Server:
         in_time = connection.is_decided or time.monotonic() < enough
         if in_time and (awaited := connection.go_on()):
             selector.modify(connection.socket, awaited, connection)
+            if connection.is_connected:  # that earns it another moment, to ask something
+                with self._changed:
+                    self._lobby[connection] = self._lobby.pop(connection)
+                    connection.began = time.monotonic()
         elif connection.is_decided:
             self._send_away(connection, selector)
         else:

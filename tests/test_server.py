@@ -537,6 +537,28 @@ def test_who_has_just_come_does_not_give_way(serve: Serve, files: Path, monkeypa
         assert read_all(tls).endswith(b"Hello World\n")
 
 
+def test_who_is_connected_gets_another_moment(serve: Serve, files: Path) -> None:
+    """With its handshake done a caller does not have to give way before those who came after it and have not."""
+    server = serve()
+    context = client_context(cacert=files / "ca.crt", cert=files / "client.crt", key=files / "client.key")
+    with contextlib.ExitStack() as stack:
+        honest = stack.enter_context(dial(server))
+        for _ in range(3):
+            stack.enter_context(dial(server))
+        deadline = time.monotonic() + SOON
+        while len(server._lobby) < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        stack.enter_context(context.wrap_socket(honest, server_hostname="localhost"))
+        while not list(server._lobby)[-1].is_connected:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with server._changed:
+            waiting = sorted(server._lobby, key=lambda caller: caller.began)
+            assert waiting == list(server._lobby)
+            assert [caller.is_connected for caller in waiting] == [False, False, False, True]
+
+
 def test_callers_who_are_being_answered_do_not_give_way(serve: Serve, call: Call) -> None:
     """A crowd of silent callers does not end a request that the app is working on."""
     working, proceed = threading.Event(), threading.Event()
