@@ -6,6 +6,7 @@ reads as plain text anywhere else. What varies from run to run (ports, dates, se
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import re
 import shutil
@@ -13,15 +14,14 @@ import ssl
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from mtlslab import wordings
 from mtlslab.client import Answer
-from mtlslab.faults import FAULTS, Family, Verdict
 from mtlslab.profiles import PURPOSES
-from mtlslab.refusals import REASONS, End, Refusal
+from mtlslab.refusals import REASONS, Refusal
 from mtlslab.server import Visit
 
 
@@ -184,40 +184,6 @@ def refusal(shown: Refusal) -> Table:
     return table(("field", "value"), rows)
 
 
-# --- faults ---------------------------------------------------------------------------------------
-
-
-def gallery(family: Family) -> Table:
-    """Show the faults of one family: what is wrong, the verdict, curl's exit codes with TLS 1.2 and 1.3, the cure."""
-    rows = []
-    for fault in FAULTS.values():
-        if fault.family == family:
-            verdict = fault.verdicts.get("1.3", fault.verdicts["1.2"])
-            codes = dict.fromkeys(v.curl for v in fault.verdicts.values() if v.curl is not None)
-            rows.append((fault.name, fault.sentence, _verdict(verdict), "/".join(map(str, codes)) or None, fault.cure))
-    return table(("fault", "what is wrong", "verdict", "curl", "cure"), rows)
-
-
-def _verdict(verdict: Verdict) -> str:
-    if verdict.by is None:
-        return "nobody says no"
-    told = f", told {verdict.alert}" if verdict.alert else ""
-    return f"{verdict.by}: {verdict.reason}{told}"
-
-
-def index_of_messages(end: End = "client") -> Table:
-    """Show every text that a program may print at one end, beside the others that may mean the same faults."""
-    found = sorted(
-        {text for fault in FAULTS.values() for text in wordings.texts(fault, end)},
-        key=lambda text: text.lstrip('": [').lower(),
-    )
-    by_faults: dict[tuple[str, ...], list[str]] = {}
-    for text in found:
-        by_faults.setdefault(wordings.find(text, end), []).append(text)
-    rows = [(" · ".join(texts), ", ".join(faults)) for faults, texts in by_faults.items()]
-    return table((f"what you read at the {end}", "what it may mean"), rows)
-
-
 # --- the reader's machine -------------------------------------------------------------------------
 
 _NEEDED = ("cryptography", "httpx", "jupyterlab", "nbval")
@@ -256,3 +222,10 @@ def _installed(package: str) -> bool:
 
 def _ok(good: bool, cure: str) -> str:
     return "ok" if good else cure
+
+
+def __getattr__(name: str) -> Any:
+    """Find what has moved to the room of the faults; its old name still works."""
+    if name in ("gallery", "index_of_messages"):
+        return getattr(importlib.import_module("mtlslab.faults"), name)
+    raise AttributeError(f"module 'mtlslab.display' has no attribute {name!r}")

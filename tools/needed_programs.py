@@ -7,7 +7,7 @@ a program that is missing fails.
 import os
 from pathlib import Path
 
-from mtlslab import programs
+from mtlslab.notebook import programs
 
 NEEDED = {"09-openssl-node-and-curl": ("openssl", "curl", "node")}
 

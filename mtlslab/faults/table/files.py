@@ -1,0 +1,59 @@
+"""The faults of the family "files": the files in front of the keyboard."""
+
+from dataclasses import replace
+
+from mtlslab.credentials import (
+    new_private_key,
+    private_key_pem,
+)
+from mtlslab.faults.minting import encrypted, renewed_behind_a_pool, spoil, spoil_with_pkcs12, to_der
+from mtlslab.faults.verdicts import ACCEPTED, Fault, before_dialling, both, client_has
+
+ROWS = (
+    Fault(
+        "key-of-another-certificate",
+        "client",
+        "files",
+        "The private key belongs to another certificate.",
+        client_has(spoil("client.key", lambda _: private_key_pem(new_private_key()))),
+        before_dialling("key-mismatch"),
+        "Use the key that the certificate's CSR was made with.",
+    ),
+    Fault(
+        "der-for-pem",
+        "neither",
+        "files",
+        "The client's certificate file is DER, not PEM.",
+        client_has(spoil("client.crt", to_der)),
+        before_dialling("unreadable-file"),
+        "Convert it: openssl x509 -inform DER -in client.crt -out client.pem.",
+    ),
+    Fault(
+        "pkcs12-for-pem",
+        "neither",
+        "files",
+        "The client's certificate file is PKCS#12 (.p12, .pfx), not PEM.",
+        lambda lab: replace(lab.good, spoil=spoil("client.crt", spoil_with_pkcs12(lab))),
+        before_dialling("unreadable-file"),
+        "Take it apart: openssl pkcs12 -in client.p12 -out client.pem (-legacy if it is old); or curl --cert-type P12.",
+    ),
+    Fault(
+        "encrypted-key",
+        "neither",
+        "files",
+        "The private key is encrypted, and nobody gave its password.",
+        client_has(spoil("client.key", encrypted)),
+        before_dialling("unreadable-file"),
+        "Give the password (password=, curl --pass), or decrypt it: openssl pkey -in client.key -out plain.key.",
+    ),
+    Fault(
+        "pool-with-old-certificate",
+        "neither",
+        "files",
+        "The certificate was renewed on disk; the client's connection pool goes on with the old one.",
+        lambda lab: replace(lab.good, act=renewed_behind_a_pool),
+        both(replace(ACCEPTED["1.3"], curl=None)),
+        "Make a new client, or restart the program, after renewing its files.",
+        "All is well until the old certificate expires, with the new one in its place for weeks.",
+    ),
+)

@@ -1,0 +1,262 @@
+"""Every fault gets the verdict of its row: at both ends, over real sockets, and from the real curl."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mtlslab import errors, faults, refusals
+from mtlslab.client import Answer, TLSVersion
+from mtlslab.faults import FAULTS, Case, Fault, Lab, Setup, wordings
+from mtlslab.refusals import Refusal
+
+ROWS = [(name, tls) for name, fault in FAULTS.items() for tls in fault.verdicts]
+BEFORE = {"key-mismatch": errors.KeyMismatch, "unreadable-file": errors.FileContents}
+
+every_row = pytest.mark.parametrize(("name", "tls"), ROWS)
+needs_curl = pytest.mark.skipif(
+    shutil.which("curl") is None
+    or "OpenSSL" not in subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout,
+    reason="needs a curl built on OpenSSL",
+)
+
+
+def view(refusal: Refusal | None) -> tuple[str | None, str | None, str | None]:
+    return (refusal.by, refusal.reason, refusal.alert) if refusal else (None, None, None)
+
+
+@every_row
+def test_both_ends_see_what_the_row_says(name: str, tls: TLSVersion, tmp_path: Path) -> None:
+    """Who refuses, why, with which alert, and what the other end makes of it."""
+    with faults.stage(name, tmp_path, tls=tls) as case:
+        verdict = case.verdict
+        if verdict.moment == "before dialling":
+            with pytest.raises(BEFORE[verdict.reason or ""]):
+                case.request()
+            assert not case.server.visits
+            return
+        answer, visits = case.request(), case.server.visits
+    found, told = (verdict.by, verdict.reason, verdict.alert), (verdict.by, verdict.told, verdict.alert)
+    assert view(answer.refusal) == (told if verdict.by == "server" else found)
+    if visits:
+        assert view(visits[-1].refusal) == (told if verdict.by == "client" else found)
+    else:
+        assert not case.setup.speaks_tls
+    assert answer.ok == (verdict.by is None)
+    assert answer.refusal is None or name in wordings.find(answer.refusal.message)
+    if visits and (seen := visits[-1].refusal):
+        assert name in wordings.find(seen.message, "server")
+
+
+@every_row
+def test_the_refusal_comes_at_the_moment_of_the_row(name: str, tls: TLSVersion, tmp_path: Path) -> None:
+    """The exit code of curl, as mtlslab tells it, is the row's: it depends on the moment."""
+    with faults.stage(name, tmp_path, tls=tls) as case:
+        verdict = case.verdict
+        if verdict.moment == "before dialling":
+            pytest.skip("there is no refusal on the wire")
+        answer = case.request()
+    assert (answer.refusal.curl_exit_code if answer.refusal else 0) == (verdict.curl or 0)
+
+
+@needs_curl
+@every_row
+def test_the_real_curl_returns_the_row_s_exit_code(name: str, tls: TLSVersion, tmp_path: Path) -> None:
+    """And for an alert, its text is one of those that the row can be found by."""
+    with faults.stage(name, tmp_path, tls=tls) as case:
+        if case.verdict.curl is None:
+            pytest.skip("one curl command has no connection pool to renew a certificate behind")
+        command, environment = case.curl()
+        done = subprocess.run(
+            command,
+            check=False,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=15,
+        )
+    assert done.returncode == case.verdict.curl, done.stderr
+    assert done.returncode == 0 or name in wordings.find(done.stderr), done.stderr
+
+
+# --- other clients ---
+
+ACCEPTED = {name for name, fault in FAULTS.items() if {v.curl for v in fault.verdicts.values()} <= {0, None}}
+"""What curl accepts without a word, and other clients may."""
+
+
+def _with_requests(case: Case) -> str:
+    """Make a case's request with the library requests; return what it raised, or nothing."""
+    import requests
+
+    files, host = {option: str(path) for option, path in case.files.items()}, case.server_name or "localhost"
+    pair = (files["cert"], files["key"]) if "cert" in files else None
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            url = case.url if not case.server_name else f"https://{host}:{case.server.port}"
+            session.get(url, verify=files["cacert"], cert=pair, timeout=5)
+        except (requests.RequestException, OSError) as error:
+            return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", [name for name, tls in ROWS if tls == "1.3"])
+def test_the_row_is_found_by_the_words_of_requests(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library requests passes Python's words on, wrapped in its own."""
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *others, **options: resolve("127.0.0.1", *others, **options))
+    with faults.stage(name, tmp_path) as case:
+        if case.setup.curl:
+            pytest.skip("it takes a setting that only curl is given")
+        said = _with_requests(case)
+    assert name in (wordings.find(said) if said else ACCEPTED), said
+
+
+_NODE_CLIENT = """
+const fs = require('fs'), http = require('http'), https = require('https');
+const HERE = {address: '127.0.0.1', family: 4};
+const lookup = (host, options, then) => options.all ? then(null, [HERE]) : then(null, HERE.address, HERE.family);
+const ask = ({url, tls, ...files}) => new Promise((resolve) => {
+  const say = (error) => resolve(error ? `${error.code} ${error.message}` : '');
+  const options = {agent: false, lookup, maxVersion: `TLSv${tls}`};
+  try {
+    for (const name in files) options[{cacert: 'ca'}[name] ?? name] = fs.readFileSync(files[name]);
+    const get = url.startsWith('https') ? https.get : http.get;
+    get(url, options, (reply) => reply.resume().on('end', () => say())).on('error', say);
+  } catch (error) { say(error); }
+});
+(async () => {
+  const said = {};
+  for (const [name, one] of Object.entries(JSON.parse(fs.readFileSync(0)))) said[name] = await ask(one);
+  console.log(JSON.stringify(said));
+})();
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_the_row_is_found_by_the_words_of_node(tls: TLSVersion, tmp_path: Path) -> None:
+    """One Node.js client calls every fault's server in turn."""
+    asked: dict[str, dict[str, str]] = {}
+    with ExitStack() as stack:
+        for name, fault in FAULTS.items():
+            if tls in fault.verdicts:
+                case = stack.enter_context(faults.stage(name, tmp_path / name, tls=tls))
+                if case.setup.curl:
+                    continue  # it takes a setting that only curl is given
+                url = f"{case.setup.scheme}://{case.setup.host}:{case.server.port}"
+                asked[name] = {"url": url, "tls": tls} | {option: str(path) for option, path in case.files.items()}
+        command = ["node", "-e", _NODE_CLIENT]
+        done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, timeout=30, check=True)
+    said = json.loads(done.stdout)
+    assert said.keys() == asked.keys()
+    assert not {name: text for name, text in said.items() if name not in (wordings.find(text) if text else ACCEPTED)}
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_two_ends_that_work_are_the_starting_point(tls: TLSVersion, tmp_path: Path) -> None:
+    """Without a fault the request succeeds: each refusal above comes from the one thing changed."""
+    fault = Fault("none", "neither", "trust", "", lambda lab: lab.good, faults.ACCEPTED, "")
+    with faults.staged(fault, tmp_path, tls=tls) as case:
+        assert case.request().ok
+        assert case.server.visits[-1].client == case.lab.client.certificate
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_a_row_is_complete(fault: Fault) -> None:
+    """A kebab-case name, sentences that end, a reason of the vocabulary."""
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", fault.name)
+    for text in (fault.sentence, fault.cure, fault.lesson or "None."):
+        assert text.endswith(".")
+    for verdict in fault.verdicts.values():
+        assert verdict.reason is None or verdict.reason in refusals.REASONS
+
+
+def test_a_server_that_never_asks_lets_anybody_in(tmp_path: Path) -> None:
+    """With a certificate or without: the server knows nobody."""
+    with faults.stage("server-never-asks", tmp_path) as case:
+        assert case.request().ok
+        visit = case.server.visits[-1]
+    assert visit.client is None
+
+
+def test_a_pool_shows_the_old_certificate(tmp_path: Path) -> None:
+    """Files renewed on disk do not reach a connection that is open, nor the context that opened it."""
+    with faults.stage("pool-with-old-certificate", tmp_path) as case:
+        case.request()
+        seen = [visit.client for visit in case.server.visits]
+    assert seen == [case.lab.client.certificate] * 2
+    assert "BEGIN CERTIFICATE" in (tmp_path / "client.crt").read_text()
+    assert case.lab.client.certificate not in map(_read, [tmp_path / "client.crt"])
+
+
+def _read(path: Path) -> object:
+    from mtlslab.credentials import read_certificates
+
+    return read_certificates(path)[0]
+
+
+def test_the_version_1_certificate_opens_either_door(tmp_path: Path) -> None:
+    """It has no purpose, so a server may show what was meant for a client: why the row is a fault."""
+    lab = Lab()
+    made = faults.version_1(lab.server.certificate, lab.ca.private_key)
+    assert made.version.name == "v1"
+    made.verify_directly_issued_by(lab.ca.certificate)
+    both = replace(lab.server, certificate=made)
+    fault = Fault("both", "neither", "purpose", "", lambda _: replace(lab.good, server=both, client=both), {}, "")
+    with faults.staged(fault, tmp_path) as case:
+        assert case.request().ok
+
+
+def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
+    """With the names there are."""
+    with pytest.raises(errors.OptionRefused, match="expired-client"), faults.stage("expired-cat", tmp_path):
+        pass
+
+
+def test_a_refused_client_learns_the_alert(tmp_path: Path) -> None:
+    """Also when it writes before it reads: never a bare reset."""
+    with faults.stage("unknown-client-ca", tmp_path) as case:
+        alerts = {a.refusal.alert for a in (_write_first(case) for _ in range(50)) if a.refusal}
+    assert alerts == {"unknown_ca"}
+
+
+def _write_first(case: Case) -> Answer:
+    from mtlslab.client import exchange
+
+    return exchange(case.url, case.client_context(), sent_certificate=True, method="POST", content=b"x" * 200_000)
+
+
+def test_the_good_setup_is_shared_by_nothing() -> None:
+    """Two labs have two CAs: a fault cannot leak into another."""
+    first, second = Lab().good, Lab().good
+    assert isinstance(first, Setup)
+    assert first.server_ca != second.server_ca
+
+
+def test_the_longest_text_counts() -> None:
+    """A message is not also what a part of it says."""
+    assert wordings.find("remote error: tls: unknown certificate") == ("client-name-not-permitted",)
+    assert "client-name-not-permitted" not in wordings.find("remote error: tls: unknown certificate authority")
+    assert wordings.find("SSL certificate problem: self-signed certificate in certificate chain") == (
+        "unknown-server-ca",
+    )
+    assert wordings.find("all is well") == ()
+
+
+def test_an_encrypted_key_has_two_messages_in_node() -> None:
+    """One key in 256 seems to decrypt with no password, and then is no key: Node.js words that in another way."""
+    for said in (
+        "ERR_OSSL_BAD_DECRYPT error:1C800064:Provider routines::bad decrypt",
+        "ERR_OSSL_UNSUPPORTED error:1E08010C:DECODER routines::unsupported",
+    ):
+        assert wordings.find(said) == ("encrypted-key",)

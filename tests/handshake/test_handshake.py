@@ -1,0 +1,781 @@
+"""Handshakes recorded in memory: what is in them, in which order, and that they were opened right."""
+
+import datetime
+import inspect
+import os
+import random
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import zlib
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import pytest
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, hmac
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from mtlslab import CertificateAuthority, Credential, Server, errors, new_private_key
+from mtlslab.client import TLSVersion
+from mtlslab.credentials import KeyType
+from mtlslab.handshake import Flight, Message, Transcript, codepoints, record, record_from, records
+from mtlslab.handshake.messages import read_handshake_message
+from mtlslab.handshake.records import Keys, Reader
+from mtlslab.profiles import CLIENT, SERVER
+
+KEY_TYPES: tuple[KeyType, ...] = ("ec-p256", "rsa-2048", "ed25519")
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def once(make: Callable[P, T]) -> Callable[P, T]:
+    """Make each thing once for all tests, however its arguments are spelt."""
+    made: dict[tuple[object, ...], T] = {}
+    signature = inspect.signature(make)
+
+    def get(*args: P.args, **options: P.kwargs) -> T:
+        bound = signature.bind(*args, **options)
+        bound.apply_defaults()
+        if bound.args not in made:
+            made[bound.args] = make(*args, **options)
+        return made[bound.args]
+
+    return get
+
+
+@once
+def authority(name: str = "example-ca") -> CertificateAuthority:
+    return CertificateAuthority.create(name, days=365)
+
+
+@once
+def server_credential(key_type: KeyType = "ec-p256") -> Credential:
+    return authority().issue("localhost", SERVER, names=["localhost", "127.0.0.1"], key_type=key_type)
+
+
+@once
+def client_credential(key_type: KeyType = "ec-p256", ca: str = "example-ca") -> Credential:
+    return authority(ca).issue("client", CLIENT, key_type=key_type)
+
+
+@once
+def one_way(tls: TLSVersion = "1.3") -> Transcript:
+    return record(server_credential(), tls=tls)
+
+
+@once
+def mutual(tls: TLSVersion = "1.3", key_type: KeyType = "ec-p256") -> Transcript:
+    return record(
+        server_credential(key_type),
+        authority().certificate,
+        client_credential(key_type),
+        tls,
+        alpn=["http/1.1"],
+    )
+
+
+@once
+def retried() -> Transcript:
+    return record(server_credential(), authority().certificate, client_credential(), server_group="secp384r1")
+
+
+def names(transcript: Transcript, sender: str | None = None) -> list[str]:
+    return [m.name for m in transcript.messages if sender in (None, m.sender)]
+
+
+def secret(transcript: Transcript, label: str) -> bytes:
+    return next(bytes.fromhex(line.split()[2]) for line in transcript.keylog.splitlines() if line.split()[0] == label)
+
+
+# --- which messages ---------------------------------------------------------------------------------
+
+SERVER_13 = ["ServerHello", "ChangeCipherSpec", "EncryptedExtensions"]
+PROOF = ["Certificate", "CertificateVerify", "Finished"]
+TICKETS = ["NewSessionTicket"] * 2
+
+
+def test_one_way_tls13() -> None:
+    """RFC 8446 figure 1, without the parts in brackets."""
+    assert names(one_way(), "server") == [*SERVER_13, *PROOF, *TICKETS]
+    assert names(one_way(), "client") == ["ClientHello", "ChangeCipherSpec", "Finished"]
+
+
+def test_mutual_tls13_adds_three_messages() -> None:
+    """CertificateRequest, Certificate, CertificateVerify are all that mutual TLS adds."""
+    assert names(mutual(), "server") == [*SERVER_13, "CertificateRequest", *PROOF, *TICKETS]
+    assert names(mutual(), "client") == ["ClientHello", "ChangeCipherSpec", *PROOF]
+    added = [(m.sender, m.name) for m in mutual().messages]
+    for message in one_way().messages:
+        added.remove((message.sender, message.name))
+    assert added == [
+        ("server", "CertificateRequest"),
+        ("client", "Certificate"),
+        ("client", "CertificateVerify"),
+    ]
+
+
+def test_mutual_tls12() -> None:
+    """RFC 5246 figure 1, with a ticket (RFC 5077)."""
+    assert names(mutual("1.2")) == [
+        "ClientHello",
+        *("ServerHello", "Certificate", "ServerKeyExchange", "CertificateRequest", "ServerHelloDone"),
+        *("Certificate", "ClientKeyExchange", "CertificateVerify", "ChangeCipherSpec", "Finished"),
+        *("NewSessionTicket", "ChangeCipherSpec", "Finished"),
+    ]
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_who_sees_whose_certificate(tls: TLSVersion) -> None:
+    """TLS 1.2 shows both certificates to whoever listens, TLS 1.3 neither."""
+    certificates = [m for m in mutual(tls).messages if m.name == "Certificate"]
+    assert [m.sender for m in certificates] == ["server", "client"]
+    assert {m.encrypted for m in certificates} == {tls == "1.3"}
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_resumption_sends_no_certificate(tls: TLSVersion) -> None:
+    """A resumed handshake proves nothing anew: it has no Certificate and no CertificateVerify."""
+    first = mutual(tls)
+    second = first.resume()
+    assert (first.resumed, second.resumed) == (False, True)
+    assert not {"Certificate", "CertificateVerify", "CertificateRequest"} & set(names(second))
+    assert (second.client_error, second.server_error) == (None, None)
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_a_client_revoked_in_between_resumes_all_the_same(tls: TLSVersion) -> None:
+    """The CRL that refuses a full handshake is never looked at in a resumed one."""
+    ca, client = authority(), client_credential()
+    now = datetime.datetime.now(datetime.UTC)
+    revoked = (
+        x509.RevokedCertificateBuilder().serial_number(client.certificate.serial_number).revocation_date(now).build()
+    )
+    crl = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(ca.certificate.subject)
+        .last_update(now - datetime.timedelta(hours=1))
+        .next_update(now + datetime.timedelta(days=1))
+        .add_revoked_certificate(revoked)
+        .add_extension(x509.CRLNumber(1), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.private_key.public_key()), critical=False)
+        .sign(ca.private_key, hashes.SHA256())
+    )
+    refused = record(server_credential(), ca.certificate, client, tls, crl=crl)
+    assert (refused.refused_by, refused.alert) == ("server", "certificate_revoked")
+    first = record(server_credential(), ca.certificate, client, tls)
+    resumed = first.resume(crl=crl)
+    assert resumed.resumed
+    assert resumed.alert is None
+
+
+def test_hello_retry_request() -> None:
+    """A server that wants another group says so; the client then greets it again (RFC 8446 §4.1.4)."""
+    assert names(retried())[:5] == [
+        *("ClientHello", "HelloRetryRequest", "ChangeCipherSpec", "ChangeCipherSpec", "ClientHello")
+    ]
+    assert retried().message("HelloRetryRequest").fields["key_share"] == "secp384r1"
+    assert retried().message("ServerHello").fields["key_share"] == "secp384r1"
+    assert retried().alert is None
+
+
+def expired() -> Credential:
+    long_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=30)
+    key = new_private_key()
+    good = client_credential().certificate
+    builder = x509.CertificateBuilder(
+        issuer_name=good.issuer,
+        subject_name=good.subject,
+        public_key=key.public_key(),
+        serial_number=x509.random_serial_number(),
+        not_valid_before=long_ago,
+        not_valid_after=long_ago + datetime.timedelta(days=1),
+        extensions=[e for e in good.extensions if not isinstance(e.value, x509.SubjectKeyIdentifier)],
+    ).add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    return Credential(builder.sign(authority().private_key, hashes.SHA256()), key)
+
+
+REFUSALS: dict[str, tuple[dict[str, Any], str, str | dict[str, str]]] = {
+    "no certificate": (
+        {"client_credential": None},
+        "server",
+        {"1.2": "handshake_failure", "1.3": "certificate_required"},
+    ),
+    "unknown CA": ({"client_credential": lambda: client_credential(ca="other-ca")}, "server", "unknown_ca"),
+    "expired": ({"client_credential": expired}, "server", "certificate_expired"),
+    "wrong purpose": ({"client_credential": server_credential}, "server", "unsupported_certificate"),
+    "stolen": (
+        {"client_credential": lambda: Credential(client_credential().certificate, new_private_key())},
+        "server",
+        "decrypt_error",
+    ),
+    "server unknown": ({"server_ca": lambda: authority("other-ca").certificate}, "client", "unknown_ca"),
+    "wrong host": ({"server_name": "example.org"}, "client", "bad_certificate"),
+}
+
+
+def refused(fault: str, tls: TLSVersion) -> Transcript:
+    options, _, _ = REFUSALS[fault]
+    options = {name: value() if callable(value) else value for name, value in options.items()}
+    options = {"client_credential": client_credential(), **options}
+    return record(server_credential(), authority().certificate, tls=tls, **options)
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize("fault", REFUSALS)
+def test_a_refusal_is_recorded_up_to_its_alert(fault: str, tls: TLSVersion) -> None:
+    """The alert is the last message; its sender is who refused; both ends' own errors are kept."""
+    _, by, alert = REFUSALS[fault]
+    transcript = refused(fault, tls)
+    assert transcript.refused_by == by
+    assert transcript.alert == (alert if isinstance(alert, str) else alert[tls])
+    assert transcript.messages[-1].name == "Alert"
+    assert isinstance(transcript.client_error, ssl.SSLError)
+    assert isinstance(transcript.server_error, ssl.SSLError)
+    with pytest.raises(ValueError, match="nothing to resume"):
+        transcript.resume()
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_optional_lets_in_a_client_that_answers_with_nothing(tls: TLSVersion) -> None:
+    """A CertificateRequest is answered even so: with a Certificate message that holds no certificate."""
+    transcript = record(server_credential(), authority().certificate, tls=tls, client_auth="optional")
+    assert transcript.alert is None
+    assert transcript.message("Certificate", "client").fields["certificates"] == ()
+    with pytest.raises(LookupError, match="no CertificateVerify from the client; it has ClientHello"):
+        transcript.message("CertificateVerify", "client")
+
+
+# --- what stands in them ----------------------------------------------------------------------------
+
+
+def test_fields() -> None:
+    """The fields a reader looks for are there, under the RFC's names."""
+    hello = mutual().message("ClientHello").fields
+    assert hello["server_name"] == "localhost"
+    assert hello["alpn"] == ("http/1.1",)
+    assert hello["supported_versions"][0] == "TLSv1.3"
+    assert "TLS_AES_128_GCM_SHA256" in hello["cipher_suites"]
+    assert set(hello["key_share"]) <= set(hello["supported_groups"])
+    assert {"ecdsa_secp256r1_sha256", "ed25519", "rsa_pss_rsae_sha256"} <= set(hello["signature_algorithms"])
+    answer = mutual().message("ServerHello").fields
+    assert answer["version"] == mutual().tls_version == "TLSv1.3"
+    assert answer["legacy_version"] == "TLSv1.2"
+    assert answer["cipher_suite"] == mutual().cipher_suite
+    assert answer["key_share"] == hello["key_share"][0]
+    assert mutual().message("EncryptedExtensions").fields["alpn"] == "http/1.1"
+    assert mutual().message("NewSessionTicket").fields["lifetime"] > 0
+    shown = mutual().message("Certificate", "client").fields["certificates"]
+    assert shown[0] == client_credential().certificate
+    assert not any(name.startswith("0x") for name in hello["extensions"])
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_pythons_server_names_no_ca(tls: TLSVersion) -> None:
+    """Python's ssl sends no CA names in its CertificateRequest, whatever it trusts."""
+    assert mutual(tls).message("CertificateRequest").fields["ca_names"] == ()
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_every_byte_is_accounted_for(tls: TLSVersion) -> None:
+    """The records put together are the flights, and every record belongs to a message."""
+    transcript = mutual(tls)
+    for sender in ("client", "server"):
+        crossed = b"".join(flight.data for flight in transcript.flights if flight.sender == sender)
+        assert crossed == b"".join(r.raw for r in transcript.records if r.sender == sender)
+    assert {n for m in transcript.messages for n in m.records} == set(range(len(transcript.records)))
+    assert all(
+        m.size == len(m.raw) == 4 + int.from_bytes(m.raw[1:4])
+        for m in transcript.messages
+        if m.content_type == "handshake"
+    )
+
+
+def test_round_trips() -> None:
+    """TLS 1.3 lets the client speak after one round trip, TLS 1.2 after two; mutual TLS costs none more."""
+    assert [f.sender for f in mutual().flights][:3] == [f.sender for f in one_way().flights][:3]
+    assert len(mutual("1.2").flights) == len(one_way("1.2").flights) == 4
+    assert len(retried().flights) == len(mutual().flights) + 2
+
+
+# --- that it was opened right: both sides' proofs, checked by hand ------------------------------------
+
+
+def said_before(transcript: Transcript, message: Message) -> tuple[bytes, hashes.HashAlgorithm]:
+    """What a CertificateVerify or Finished stands for: all handshake messages before it (RFC 8446 §4.4.1)."""
+    suite = next(s for s in codepoints.CIPHER_SUITES.values() if s.name == transcript.cipher_suite)
+    said = b""
+    for each in transcript.messages:
+        if each is message:
+            return said, records.hash_of(suite)
+        if each.name == "HelloRetryRequest":  # the first ClientHello is replaced by its hash
+            said = b"\xfe\0\0" + bytes([records.hash_of(suite).digest_size]) + digest(said, records.hash_of(suite))
+        if each.content_type == "handshake" and each.name != "HelloRequest":
+            said += each.raw
+    raise AssertionError
+
+
+def digest(data: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
+    h = hashes.Hash(algorithm)
+    h.update(data)
+    return h.finalize()
+
+
+def verify(public_key: object, scheme: str, signature: bytes, data: bytes) -> None:
+    by_name: dict[str, hashes.HashAlgorithm] = {"384": hashes.SHA384(), "512": hashes.SHA512()}
+    algorithm = by_name.get(scheme[-3:], hashes.SHA256())
+    if isinstance(public_key, rsa.RSAPublicKey):
+        public_key.verify(signature, data, padding.PSS(padding.MGF1(algorithm), algorithm.digest_size), algorithm)
+    elif isinstance(public_key, ec.EllipticCurvePublicKey):
+        public_key.verify(signature, data, ec.ECDSA(algorithm))
+    else:
+        assert isinstance(public_key, ed25519.Ed25519PublicKey)
+        public_key.verify(signature, data)
+
+
+def check_certificate_verify(transcript: Transcript, sender: str) -> None:
+    message = transcript.message("CertificateVerify", sender)
+    said, algorithm = said_before(transcript, message)
+    signed = said
+    if transcript.tls_version == "TLSv1.3":
+        signed = b" " * 64 + f"TLS 1.3, {sender} CertificateVerify".encode() + b"\0" + digest(said, algorithm)
+    public_key = transcript.message("Certificate", sender).fields["certificates"][0].public_key()
+    verify(public_key, message.fields["scheme"], message.fields["signature"], signed)
+
+
+@pytest.mark.parametrize("key_type", KEY_TYPES)
+@pytest.mark.parametrize("sender", ["client", "server"])
+def test_certificate_verify_tls13(sender: str, key_type: KeyType) -> None:
+    """The opened CertificateVerify is a signature over the opened messages before it (RFC 8446 §4.4.3)."""
+    check_certificate_verify(mutual("1.3", key_type), sender)
+
+
+@pytest.mark.parametrize("key_type", KEY_TYPES)
+def test_certificate_verify_tls12(key_type: KeyType) -> None:
+    """TLS 1.2 signs the messages themselves (RFC 5246 §7.4.8)."""
+    check_certificate_verify(mutual("1.2", key_type), "client")
+
+
+def test_certificate_verify_after_a_retry() -> None:
+    """With a HelloRetryRequest the first ClientHello counts as its hash."""
+    check_certificate_verify(retried(), "server")
+    check_certificate_verify(retried(), "client")
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_a_stolen_certificate_does_not_verify(tls: TLSVersion) -> None:
+    """A copied certificate without its key signs nothing that its public key would verify."""
+    with pytest.raises(InvalidSignature):
+        check_certificate_verify(refused("stolen", tls), "client")
+
+
+def test_finished_tls13() -> None:
+    """The opened Finished is the MAC that RFC 8446 §4.4.4 asks for."""
+    for transcript in (one_way(), mutual(), retried(), mutual().resume()):
+        for sender in ("client", "server"):
+            message = transcript.message("Finished", sender)
+            said, algorithm = said_before(transcript, message)
+            base = secret(transcript, f"{sender.upper()}_HANDSHAKE_TRAFFIC_SECRET")
+            key = records.hkdf_expand_label(base, "finished", b"", algorithm.digest_size, algorithm)
+            code = hmac.HMAC(key, algorithm)
+            code.update(digest(said, algorithm))
+            code.verify(message.fields["verify_data"])
+
+
+def test_finished_tls12() -> None:
+    """The opened Finished is what RFC 5246 §7.4.9 asks for."""
+    for transcript in (one_way("1.2"), mutual("1.2"), mutual("1.2").resume()):
+        for sender in ("client", "server"):
+            message = transcript.message("Finished", sender)
+            said, algorithm = said_before(transcript, message)
+            master, label = secret(transcript, "CLIENT_RANDOM"), f"{sender} finished"
+            expected = records.tls12_prf(master, label, digest(said, algorithm), 12, algorithm)
+            assert message.fields["verify_data"] == expected
+
+
+def test_key_schedule_of_rfc_8448() -> None:
+    """RFC 8448 §3 prints the secrets and keys of one handshake: ours come out the same."""
+    traffic = bytes.fromhex("b67b7d690cc16c4e75e54213cb2d37b4e9c912bcded9105d42befd59d391ad38")
+    keys = records.traffic_keys(traffic, codepoints.CIPHER_SUITES[0x1301])
+    assert keys.key == bytes.fromhex("3fce516009c21727d0f2e4e86ee403bc")
+    assert keys.iv == bytes.fromhex("5d313eb2671276ee13000b30")
+
+
+SUITES_13 = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
+SUITE_PROGRAM = """
+from mtlslab import CertificateAuthority
+from mtlslab.handshake import record
+from mtlslab.profiles import CLIENT, SERVER
+ca = CertificateAuthority.create("example-ca", days=1)
+server, client = ca.issue("localhost", SERVER, names=["localhost"]), ca.issue("client", CLIENT)
+transcript = record(server, ca.certificate, client)
+print(transcript.cipher_suite, transcript.message("Certificate", "client").opened, transcript.alert)
+"""
+
+
+@pytest.mark.parametrize("suite", SUITES_13)
+def test_each_tls13_suite(suite: str, tmp_path: Path) -> None:
+    """Each suite of TLS 1.3 is opened. Before Python 3.15 only OpenSSL's configuration can choose them."""
+    configuration = tmp_path / "openssl.cnf"
+    configuration.write_text(
+        f"openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nCiphersuites = {suite}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", SUITE_PROGRAM],
+        env={**os.environ, "OPENSSL_CONF": str(configuration), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.split() == [suite, "True", "None"], done.stderr
+
+
+# --- records and messages that do not coincide ----------------------------------------------------------
+
+
+def plain_record(content_type: int, content: bytes) -> bytes:
+    return bytes([content_type, 3, 3]) + len(content).to_bytes(2) + content
+
+
+def sealed_record(keys: Keys, sequence: int, content_type: int, content: bytes, zeros: int = 0) -> bytes:
+    inner = content + bytes([content_type]) + bytes(zeros)
+    header = b"\x17\x03\x03" + (len(inner) + 16).to_bytes(2)
+    return header + AESGCM(keys.key).encrypt(records.nonce(keys.iv, sequence), inner, header)
+
+
+def recut(transcript: Transcript, size: int, zeros: int = 0) -> list[Flight]:
+    """The same handshake, the server's encrypted messages cut into records of `size` bytes each."""
+    suite = codepoints.CIPHER_SUITES[0x1302]
+    assert transcript.cipher_suite == suite.name
+    keys = records.traffic_keys(secret(transcript, "SERVER_HANDSHAKE_TRAFFIC_SECRET"), suite)
+    flight = [m for m in transcript.messages if m.sender == "server" and m.name != "NewSessionTicket"]
+    hidden = b"".join(m.raw for m in flight if m.encrypted)
+    hello = plain_record(22, flight[0].raw) + plain_record(20, b"\1")
+    pieces = [hidden[i : i + size] for i in range(0, len(hidden), size)]
+    cut = b"".join(sealed_record(keys, n, 22, piece, zeros) for n, piece in enumerate(pieces))
+    return [transcript.flights[0], Flight("server", hello + cut), *transcript.flights[2:]]
+
+
+@pytest.mark.parametrize("size", [1, 3, 100, 16000])
+def test_messages_over_several_records_and_several_in_one(size: int) -> None:
+    """However the sender cuts its messages into records, the messages are the same (RFC 8446 §5.1)."""
+    again = Transcript.from_bytes(recut(mutual(), size, zeros=7), mutual().keylog)
+    assert [m.raw for m in again.messages] == [m.raw for m in mutual().messages]
+    shared = again.message("EncryptedExtensions").records, again.message("Finished", "server").records
+    assert (shared[0] == shared[1]) == (size == 16000)
+    assert (len(again.message("Certificate", "server").records) == 1) == (size == 16000)
+    spans = [m.records for m in again.messages if m.sender == "server" and m.encrypted][:5]
+    assert all(list(s) == list(range(s[0], s[-1] + 1)) for s in spans)
+    assert all(after[0] - before[-1] in (0, 1) for before, after in pairwise(spans))
+
+
+def test_tls12_messages_recut() -> None:
+    """In TLS 1.2 too: the server's whole flight in one record, the client's certificate in many."""
+    source = mutual("1.2")
+    hello, _, answer, last = source.flights
+    server = b"".join(m.raw for m in source.messages[1:6])
+    clear = [m.raw for m in source.messages[6:9]]
+    rest = answer.data[sum(5 + len(raw) for raw in clear) :]
+    pieces = b"".join(plain_record(22, bytes([b])) for b in b"".join(clear))
+    flights = [hello, Flight("server", plain_record(22, server)), Flight("client", pieces + rest), last]
+    again = Transcript.from_bytes(flights, source.keylog)
+    assert [m.raw for m in again.messages] == [m.raw for m in source.messages]
+    assert len({m.records for m in again.messages[1:6]}) == 1
+
+
+def test_flights_may_come_in_pieces() -> None:
+    """Where reads end has nothing to do with where records end."""
+    pieces = [(f.sender, bytes([b])) for f in mutual().flights for b in f.data]
+    assert Transcript.from_bytes(pieces, mutual().keylog).messages == mutual().messages
+
+
+def test_key_update_and_application_data() -> None:
+    """After a KeyUpdate the next secret opens what follows (RFC 8446 §7.2)."""
+    source, suite = mutual(), codepoints.CIPHER_SUITES[0x1302]
+    traffic = secret(source, "CLIENT_TRAFFIC_SECRET_0")
+    first, second = (records.traffic_keys(s, suite) for s in (traffic, records.next_secret(traffic, suite)))
+    more = sealed_record(first, 0, 22, b"\x18\0\0\1\1") + sealed_record(second, 0, 23, b"hello")
+    more += sealed_record(second, 1, 21, b"\1\0")
+    again = Transcript.from_bytes([*source.flights, ("client", more)], source.keylog)
+    assert [m.name for m in again.messages[-3:]] == ["KeyUpdate", "ApplicationData", "Alert"]
+    assert again.messages[-3].fields["request_update"] is True
+    assert again.messages[-2].raw == b"hello"
+    assert again.alert is None  # close_notify refuses nothing
+
+
+def test_a_compressed_certificate() -> None:
+    """Newer OpenSSL compresses the client's certificate (RFC 8879): it is read, as far as Python can undo it."""
+    plain = mutual().message("Certificate", "client")
+    packed = zlib.compress(plain.raw[4:])
+
+    def compressed(algorithm: int, length: int, data: bytes) -> dict[str, Any]:
+        body = algorithm.to_bytes(2) + length.to_bytes(3) + len(data).to_bytes(3) + data
+        raw = bytes([25]) + len(body).to_bytes(3) + body
+        return read_handshake_message(Reader(raw, "client"), "TLSv1.3", None)[1]
+
+    assert compressed(1, plain.size - 4, packed)["certificates"] == plain.fields["certificates"]
+    assert compressed(2, 99, b"?") == {"algorithm": "brotli", "uncompressed_length": 99}
+    for wrong in ((1, plain.size - 5, packed), (1, plain.size, packed), (1, 9, b"?")):
+        with pytest.raises(errors.TranscriptError, match="byte 12: this d"):
+            compressed(*wrong)
+
+
+# --- the eavesdropper ------------------------------------------------------------------------------------
+
+
+def test_without_the_key_log() -> None:
+    """An eavesdropper of TLS 1.3 sees two Hellos and records; of TLS 1.2 all but the Finished."""
+    blind = Transcript.from_bytes(mutual().flights)
+    assert names(blind)[:4] == ["ClientHello", "ServerHello", "ChangeCipherSpec", "EncryptedRecord"]
+    assert not any(m.opened for m in blind.messages if m.encrypted)
+    assert b"example-ca" not in b"".join(f.data for f in mutual().flights)
+    assert names(Transcript.from_bytes(mutual("1.2").flights)) == names(mutual("1.2"))
+    assert b"example-ca" in b"".join(f.data for f in mutual("1.2").flights)
+
+
+def test_another_handshakes_key_log() -> None:
+    """Secrets are looked up by the client's random: another handshake's open nothing."""
+    other = record(server_credential())
+    assert "EncryptedRecord" in names(Transcript.from_bytes(mutual().flights, other.keylog))
+
+
+# --- bytes that are not TLS ------------------------------------------------------------------------------
+
+
+def failing(flights: Iterable[tuple[str, bytes]], keylog: str = "") -> tuple[str, int, int, str]:
+    with pytest.raises(errors.TranscriptError) as caught:
+        Transcript.from_bytes(flights, keylog)
+    error = caught.value
+    assert f"byte {error.offset}" in str(error)
+    return error.sender, error.record, error.offset, error.reason
+
+
+def test_errors_say_which_byte_of_which_record() -> None:
+    """Sender, record, byte and reason, each as data."""
+    hello, flight, *_ = mutual().flights
+    assert failing([("client", b"GET / HTTP/1.1")])[:3] == ("client", 0, 0)
+    assert "plain text" in failing([("client", b"GET / HTTP/1.1")])[3]
+    assert failing([("client", b"\x16\x02\x00\0\0")])[:3] == ("client", 0, 1)
+    assert failing([("client", b"\x16\x03\x01\xff\xff")])[:3] == ("client", 0, 3)
+    assert failing([("client", hello.data[:100])])[:3] == ("client", 0, 100)
+    assert failing([hello, ("server", flight.data[:-1])])[:2] == ("server", 7)
+    odd = bytearray(flight.data)
+    odd[10 + sum(len(r.raw) for r in mutual().records[1:3])] ^= 1
+    kind = failing([hello, ("server", bytes(odd))], mutual().keylog)
+    assert kind[:3] == ("server", 3, 5)
+    assert "does not open" in kind[3]
+    assert failing([("server", b"\x17\x03\x03\0\1\0")])[:3] == ("server", 0, 0)
+    assert failing([("client", plain_record(22, b"\x63\0\0\0"))])[:3] == ("client", 0, 5)
+    assert failing([("client", plain_record(22, b""))])[:3] == ("client", 0, 5)
+    assert failing([("client", plain_record(22, b"\1\0") + plain_record(21, b"\2\x28"))])[:3] == (
+        "client",
+        1,
+        0,
+    )
+    assert failing([("client", plain_record(21, b"\7\x28"))])[:3] == ("client", 0, 5)
+    assert failing([hello], "CLIENT_RANDOM zz zz")[:3] == ("key log", 0, 0)
+
+
+def test_the_byte_is_right_across_records() -> None:
+    """A fault in a message's second record is placed in that record."""
+    source = mutual("1.2")
+    raw = bytearray(source.message("Certificate", "server").raw)
+    raw[10] ^= 0xFF  # the certificate's own first byte
+    hello, answer = source.flights[0], source.message("ServerHello").raw
+    flight = plain_record(22, answer) + plain_record(22, bytes(raw[:10])) + plain_record(22, bytes(raw[10:]))
+    assert failing([hello, ("server", flight)])[:3] == ("server", 3, 5)
+
+
+def mutations(original: bytes, rng: random.Random) -> bytes:
+    """One way or another to spoil bytes."""
+    data, at = bytearray(original), rng.randrange(len(original))
+    match rng.randrange(6):
+        case 0:
+            data[at] ^= 1 << rng.randrange(8)
+        case 1:
+            data[at] = rng.randrange(256)
+        case 2:
+            del data[at:]
+        case 3:
+            del data[at : at + rng.randrange(1, 40)]
+        case 4:
+            data[at:at] = rng.randbytes(rng.randrange(1, 40))
+        case 5:
+            data[at : at + 4] = rng.choice([b"\0\0\0\0", b"\xff\xff\xff\xff"])
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["1.3", "1.2", "retried", "in the clear"])
+def test_mutated_handshakes(kind: str) -> None:
+    """A thousand spoiled transcripts: each is read and shown, or refused with TranscriptError."""
+    rng = random.Random(kind)
+    source = {"1.3": mutual, "1.2": lambda: mutual("1.2"), "retried": retried, "in the clear": mutual}[kind]()
+    keylog = "" if kind == "in the clear" else source.keylog
+    refusals = 0
+    for _ in range(1000):
+        flights = list(source.flights)
+        n = rng.randrange(len(flights))
+        flights[n] = Flight(flights[n].sender, mutations(flights[n].data, rng))
+        error, again = None, None
+        try:
+            again = Transcript.from_bytes(flights, keylog)
+        except errors.TranscriptError as refusal:
+            error = refusal
+            refusals += 1
+        assert error is None or 0 <= error.record <= len(source.records) + 40
+        assert error is None or error.offset >= 0
+        assert again is None or again._repr_mimebundle_()
+    assert refusals > 200
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_mutated_messages(tls: TLSVersion) -> None:
+    """Thousands of spoiled messages, beneath the encryption: each is read or refused with TranscriptError."""
+    rng = random.Random(tls)
+    source = mutual(tls)
+    messages = [m for m in source.messages if m.content_type == "handshake"]
+    for _ in range(3000):
+        raw = mutations(rng.choice(messages).raw, rng)
+        if rng.randrange(2) and len(raw) > 4:  # with a length that fits, the fault lies deeper
+            raw = raw[:1] + (len(raw) - 4).to_bytes(3) + raw[4:]
+        offset = 0
+        try:
+            read_handshake_message(Reader(raw, "client"), source.tls_version, source.cipher_suite)
+        except errors.TranscriptError as error:
+            offset = error.offset
+        assert 0 <= offset <= len(raw)
+
+
+# --- showing ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize("fault", [None, "no certificate"])
+def test_shown_the_same_on_every_run(fault: str, tls: TLSVersion) -> None:
+    """Diagram and text hold names and verdicts, and nothing that varies."""
+
+    def show() -> dict[str, str]:
+        if fault:
+            return refused(fault, tls)._repr_mimebundle_()
+        return record(server_credential(), authority().certificate, client_credential(), tls)._repr_mimebundle_()
+
+    shown = show()
+    assert all(show() == shown for _ in range(3))
+    assert set(shown) == {"text/vnd.mermaid", "text/plain"}
+    assert all(word in shown["text/vnd.mermaid"] for word in ("accTitle", "accDescr"))
+
+
+def test_a_refusal_is_a_crossed_arrow() -> None:
+    """In the diagram -x, in the text x; what is encrypted is drawn otherwise than what is not."""
+    shown = refused("no certificate", "1.3")._repr_mimebundle_()
+    assert "server--xclient: Alert: certificate_required" in shown["text/vnd.mermaid"]
+    assert shown["text/vnd.mermaid"].count("rect ") == shown["text/vnd.mermaid"].count("    end")
+    assert "client x==== server  Alert                certificate_required" in shown["text/plain"]
+    shown = refused("no certificate", "1.2")._repr_mimebundle_()
+    assert "server-xclient: Alert: handshake_failure" in shown["text/vnd.mermaid"]
+    assert "-x" not in mutual()._repr_mimebundle_()["text/vnd.mermaid"]
+
+
+def test_names_cannot_break_the_diagram() -> None:
+    """A name of a certificate that means something to Mermaid is escaped."""
+    credential = authority().issue("a;b#c<d>", CLIENT)
+    shown = record(server_credential(), authority().certificate, credential)._repr_mimebundle_()
+    assert "b#35;c" in shown["text/vnd.mermaid"]
+
+
+# --- files, options, other servers -------------------------------------------------------------------------
+
+
+def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The files that `ssl` needs are gone when the recording ends, whether it succeeds or not."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    record(server_credential(), authority().certificate, client_credential()).resume()
+    refused("no certificate", "1.2")
+    with pytest.raises(errors.KeyMismatch):
+        record(Credential(server_credential().certificate, new_private_key("rsa-2048")))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options() -> None:
+    """A wrong option is named with its cure."""
+    wrong: list[dict[str, Any]] = [
+        {"tls": "1.1"},
+        {"client_auth": "required"},
+        {"client_auth": "maybe"},
+        {"server_group": "p1"},
+    ]
+    for options in wrong:
+        with pytest.raises(errors.OptionRefused):
+            record(server_credential(), **options)
+    with pytest.raises(ValueError, match="nothing to resume"):
+        Transcript.from_bytes(mutual().flights).resume()
+    with pytest.raises(ValueError, match="sender"):
+        Transcript.from_bytes([("nobody", b"")])
+
+
+def test_wireshark_files(tmp_path: Path) -> None:
+    """Two files, the secrets for their owner's eyes only, and none overwritten unasked."""
+    pytest.importorskip("dpkt")
+    capture, keylog = mutual().wireshark(tmp_path / "new")
+    assert capture.read_bytes()[:4] == b"\xd4\xc3\xb2\xa1"
+    assert keylog.read_text() == mutual().keylog
+    if sys.platform != "win32":
+        assert keylog.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(FileExistsError):
+        mutual().wireshark(tmp_path / "new")
+    mutual().wireshark(tmp_path / "new", overwrite=True)
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_record_from_a_server_on_the_network(tls: TLSVersion) -> None:
+    """A real server's handshake is recorded from the client's end, its reply and its refusal too."""
+    ca = authority().certificate
+    with Server(server_credential(), client_ca=ca, port=0) as server:
+        get = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        assert server.port
+        dial = partial(
+            record_from, "127.0.0.1", server.port, server_ca=ca, server_name="localhost", tls=tls, say=get, linger=5
+        )
+        heard = dial(client_credential=client_credential())
+        assert (heard.tls_version, heard.alert, heard.client_error) == (f"TLSv{tls}", None, None)
+        assert any(b"Hello World" in m.raw for m in heard.messages if m.name == "ApplicationData")
+        assert heard.messages[-1].fields.get("description") == "close_notify"
+        refusal = dial()
+        assert refusal.refused_by == "server"
+        assert isinstance(refusal.client_error, ssl.SSLError)
+
+
+def dial_what_is_no_tls_server(then: Callable[[socket.socket], object]) -> Transcript:
+    """Record a handshake with a server that does as it is told."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        answering = threading.Thread(target=lambda: then(listener.accept()[0]))
+        answering.start()
+        try:
+            ca = authority().certificate
+            return record_from("127.0.0.1", listener.getsockname()[1], server_ca=ca, timeout=0.3, linger=0.1)
+        finally:
+            answering.join()
+
+
+def test_record_from_what_is_no_tls_server() -> None:
+    """Silence is waited for so long and no longer, another protocol is named, a hang-up is the client's error."""
+    held: list[socket.socket] = []
+    with pytest.raises(TimeoutError):
+        dial_what_is_no_tls_server(held.append)
+    held[0].close()
+    with pytest.raises(errors.TranscriptError, match="plain text"):
+        dial_what_is_no_tls_server(lambda plain: plain.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+    left = dial_what_is_no_tls_server(lambda plain: plain.recv(65536))
+    assert isinstance(left.client_error, ssl.SSLEOFError)
+    assert names(left) == ["ClientHello"]
