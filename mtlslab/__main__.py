@@ -8,64 +8,25 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-import textwrap
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from mtlslab import errors
-from mtlslab.diagnosis import Diagnosis, diagnose
+from mtlslab.diagnosis import command as diagnose
+
+COMMANDS = (diagnose,)
+"""Each adds its parser with `add_to`, and that parser's default `run` does the work and returns the exit status."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status. argparse itself exits with 2 on bad usage."""
+    """Run a command and return its exit status. argparse itself exits with 2 on bad usage."""
     parser = argparse.ArgumentParser(prog="python -m mtlslab", description="Mutual TLS by hand and by name.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    command = commands.add_parser("diagnose", help="find out why a connection fails", description="Files are PEM.")
-    command.add_argument("url", help="such as https://localhost:3000")
-    command.add_argument("--cacert", metavar="FILE", help="the CAs to trust (default: the system's)")
-    command.add_argument("--cert", metavar="FILE", help="the client's certificate, then its intermediates")
-    command.add_argument("--key", metavar="FILE", help="its private key (default: looked for in --cert)")
-    command.add_argument("--password-file", metavar="FILE", help="its first line opens the private key")
-    command.add_argument("--tls-max", choices=("1.2", "1.3"), help="the highest TLS version to offer")
-    command.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="for each step (default: 5)")
-    command.add_argument("--json", action="store_true", help="print JSON")
+    for command in COMMANDS:
+        command.add_to(commands)
     options = parser.parse_args(arguments)
-    try:
-        password = _first_line(options.password_file) if options.password_file else None
-    except (OSError, UnicodeDecodeError) as error:
-        command.error(f"--password-file: {options.password_file!r} cannot be read ({error})")
-    try:
-        found = diagnose(
-            options.url,
-            cacert=options.cacert,
-            cert=options.cert,
-            key=options.key,
-            tls_max=options.tls_max,
-            password=password,
-            timeout=options.timeout,
-        )
-    except errors.OptionRefused as error:
-        command.error(str(error))
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name in the text may be more than this terminal's encoding has
         sys.stdout.reconfigure(errors="backslashreplace")
-    print(found.to_json() if options.json else "\n".join(_report(found)))  # noqa: T201 (this is the command line)
-    return 0 if found.healthy else 1
-
-
-def _first_line(file: str) -> str:
-    return next(iter(Path(file).read_text(encoding="utf-8").splitlines()), "")
-
-
-def _report(found: Diagnosis) -> Iterator[str]:
-    """Write what was found in lines that fit a terminal; a command to type stays on one line, however long."""
-    if found.healthy:
-        yield repr(found)
-    for finding in found.findings:
-        yield f"{finding.likelihood}: {finding.cause}"
-        for label, text in (("what", finding.what), ("seen", finding.evidence), ("cure", finding.cure)):
-            yield textwrap.fill(f"{label}: {text}", 80, initial_indent="  ", subsequent_indent="        ")
-    for unknown in found.unknown:
-        yield f"not known here: {unknown.what}; at the other end, type\n        {unknown.command}"
+    status: int = options.run(options)
+    return status
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from mtlslab.credentials import (
     check_common_name,
     check_host,
     check_uri,
+    is_issued_by,
     new_csr,
     new_private_key,
     signature_hash,
@@ -144,6 +145,30 @@ class CertificateAuthority:
         private_key = new_private_key(key_type)
         certificate = self.sign(new_csr(private_key, name, names), profile, days=days, not_before=not_before)
         return Credential(certificate, private_key, self.chain)
+
+    def crl(self, certificates: Iterable[x509.Certificate], *, days: int = 7) -> x509.CertificateRevocationList:
+        """Sign the list of all certificates of this CA that are revoked as of now (RFC 5280 §5); it may be empty.
+
+        `days` is how long the list counts: from then on a verifier that insists on one refuses everybody.
+        Raises `errors.CannotIssue`; also for a certificate that another CA issued.
+        """
+        begin, end = _validity(days, None, None)
+        number = x509.CRLNumber(int(datetime.now(UTC).timestamp() * 1000))  # later lists have greater numbers (§5.2.3)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(begin)
+            .next_update(end)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._key_identifier), False)
+            .add_extension(number, False)
+        )
+        for certificate in certificates:
+            if not is_issued_by(certificate, self.certificate):
+                subject = certificate.subject.rfc4514_string()
+                raise errors.CannotIssue(f"{subject} was not issued by this CA: its own CA must revoke it")
+            entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
+            builder = builder.add_revoked_certificate(entry.revocation_date(end - timedelta(days=days)).build())
+        return builder.sign(self.private_key, signature_hash(self.private_key))
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write ca.crt and ca.key (PEM; the key has mode 0600) into `folder`, as `Credential.save` does."""

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 
 from mtlslab import errors, refusals
-from mtlslab.credentials import certificate_pem, read_certificates, read_credential
+from mtlslab.contexts import FilePath, TLSVersion, client_context
 from mtlslab.refusals import Refusal
-
-FilePath = str | os.PathLike[str]
-TLSVersion = Literal["1.2", "1.3"]
-
-TLS_VERSIONS: dict[TLSVersion, ssl.TLSVersion] = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-
-VERIFY_FLAGS = ssl.VERIFY_X509_TRUSTED_FIRST | ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
-"""What `ssl.create_default_context` sets from Python 3.13 on, set here on every Python: the same verdict everywhere."""
 
 
 @dataclass(frozen=True)
@@ -52,48 +42,6 @@ class Answer:
             if self.refusal
             else f"<Answer {self.status} over {self.tls_version}: {self.text!r}>"
         )
-
-
-def client_context(
-    *,
-    cacert: FilePath | None = None,
-    cert: FilePath | None = None,
-    key: FilePath | None = None,
-    tls_max: TLSVersion | None = None,
-    password: str | None = None,
-) -> ssl.SSLContext:
-    """Make the `ssl.SSLContext` of a client that verifies the server, strictly, and may show a certificate of its own.
-
-    `cacert`, `cert` and `key` are PEM files as in curl: the CAs to trust (default: the system's), the client's
-    certificate with its chain, its private key (default: looked for in `cert`). An encrypted key needs `password`.
-    Raises `errors.FileRefused`, `errors.KeyMismatch`, `errors.OptionRefused`.
-    """
-    if key is not None and cert is None:
-        raise errors.OptionRefused("key", "a key without a certificate proves nothing; give cert= as well")
-    if tls_max is not None and tls_max not in TLS_VERSIONS:
-        raise errors.OptionRefused("tls_max", f"{tls_max!r} is not one of {', '.join(map(repr, TLS_VERSIONS))}")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies chain and host name: CERT_REQUIRED, check_hostname
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if tls_max is not None:
-        context.maximum_version = TLS_VERSIONS[tls_max]
-    context.verify_flags |= VERIFY_FLAGS
-    if cacert is None:
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-    else:
-        trusted = read_certificates(cacert)  # ours says what is wrong with a file; OpenSSL's error does not
-        try:
-            context.load_verify_locations(cadata=b"".join(map(certificate_pem, trusted)).decode())
-        except ssl.SSLError as error:  # as below
-            problem = f"OpenSSL does not take it ({error.reason or error})"
-            raise errors.FileContents(Path(cacert), problem, "leave out the certificate that it stops at") from None
-    if cert is not None:
-        read_credential(cert, key or cert, password=password)
-        try:
-            context.load_cert_chain(cert, key, password=password or "")
-        except ssl.SSLError as error:  # OpenSSL wants more of a file than it does of a certificate
-            problem = f"OpenSSL does not take it ({error.reason or error})"
-            raise errors.FileContents(Path(cert), problem, "have it issued again, and save it as plain PEM") from None
-    return context
 
 
 def request(

@@ -16,29 +16,24 @@ import re
 import selectors
 import socket
 import ssl
-import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from email.message import Message
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from cryptography import x509
 
 from mtlslab import errors, refusals
-from mtlslab.client import VERIFY_FLAGS
-from mtlslab.credentials import Credential, certificate_pem, is_issued_by
+from mtlslab.contexts import ClientAuth, all_of, server_context
+from mtlslab.credentials import Credential
 from mtlslab.refusals import Refusal
-
-ClientAuth = Literal["required", "optional", "none"]
-
-_VERIFY_MODES = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}
 
 USUAL_PORT = 3000
 """The article's port, taken when it is free and no other was asked for."""
@@ -129,66 +124,6 @@ class Visit:
         return f"<Visit by {who} over {self.tls_version}: {what}>"
 
 
-def server_context(
-    credential: Credential,
-    *,
-    client_ca: x509.Certificate | Iterable[x509.Certificate] | None = None,
-    client_auth: ClientAuth = "required",
-) -> ssl.SSLContext:
-    """Make the `ssl.SSLContext` of a server that shows `credential` and asks for certificates issued by `client_ca`.
-
-    `client_auth` says what becomes of a caller without one: "required" refuses it, "optional" lets it in; with "none"
-    nobody is asked. A certificate that is shown must verify in any case. Raises `errors.OptionRefused`.
-    """
-    if client_auth not in _VERIFY_MODES:
-        raise errors.OptionRefused(
-            "client_auth", f"{client_auth!r} is not one of {', '.join(map(repr, _VERIFY_MODES))}"
-        )
-    if client_ca is None and client_auth != "none":
-        raise errors.OptionRefused(
-            "client_ca", f"client_auth={client_auth!r} needs the CA that client certificates come from"
-        )
-    authorities = [] if client_ca is None else _authorities(client_ca)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = _VERIFY_MODES[client_auth]
-    context.verify_flags |= VERIFY_FLAGS
-    # No tickets: a resumed session skips the certificates, and here each connection is to be judged anew. TLS 1.2 also
-    # resumes by session id (RFC 5246 §7.3), which the ssl module cannot turn off: see Server._forget_sessions.
-    context.options |= ssl.OP_NO_TICKET
-    context.num_tickets = 0
-    credential = _completed(credential, authorities)
-    with tempfile.TemporaryDirectory() as folder:  # the ssl module reads keys from files only; this one is ours alone
-        context.load_cert_chain(*credential.save(folder, "server"))
-    if authorities:
-        context.load_verify_locations(cadata=b"".join(map(certificate_pem, authorities)).decode())
-    return context
-
-
-def _completed(credential: Credential, authorities: Sequence[x509.Certificate]) -> Credential:
-    """Give a credential without a chain the issuers that OpenSSL would find among the CAs its server trusts.
-
-    OpenSSL sends them in any case, but looks for them, and checks their signatures, in each handshake anew.
-    """
-    if credential.chain:
-        return credential
-    chain = [credential.certificate]
-    while (issuer := next((ca for ca in authorities if is_issued_by(chain[-1], ca)), None)) and issuer not in chain:
-        chain.append(issuer)
-    return replace(credential, chain=tuple(chain[1:]))
-
-
-def _authorities(client_ca: object) -> list[x509.Certificate]:
-    given = [client_ca] if isinstance(client_ca, x509.Certificate) else client_ca
-    listed = list(given) if isinstance(given, Iterable) else []
-    if not listed or not all(isinstance(one, x509.Certificate) for one in listed):
-        raise errors.OptionRefused(
-            "client_ca",
-            f"{client_ca!r} is not a certificate, nor some of them; give ca.certificate, an x509.Certificate",
-        )
-    return listed
-
-
 class Server:
     """HTTPS on loopback, at both 127.0.0.1 and ::1 (where there is one), in threads of its own.
 
@@ -220,7 +155,7 @@ class Server:
             raise errors.OptionRefused("max_connections", f"{max_connections!r} is not a whole number, 1 or more")
         if port is not None and not (_is_number(port) and isinstance(port, int) and 0 <= port <= 65535):
             raise errors.OptionRefused("port", f"{port!r} is not a port; give a number from 0 (any free one) to 65535")
-        authorities = None if client_ca is None else _authorities(client_ca)
+        authorities = None if client_ca is None else all_of("client_ca", client_ca, x509.Certificate)
         self._make_context = partial(server_context, credential, client_ca=authorities, client_auth=client_auth)
         self._tune = tune
         self._context = self._new_context()

@@ -18,10 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from given import LOCALHOST, Call, Serve
 from mtlslab import Answer, CertificateAuthority, Credential, Reply, errors, request
-from mtlslab.client import client_context
+from mtlslab.contexts import client_context, server_context
 from mtlslab.credentials import certificate_pem, private_key_pem
 from mtlslab.profiles import SERVER
-from mtlslab.server import server_context
 
 
 def refusal_of(answer: Answer) -> tuple[str, str, int]:

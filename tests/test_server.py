@@ -21,10 +21,10 @@ import pytest
 import mtlslab.server
 from given import Call, Serve
 from mtlslab import CertificateAuthority, Credential, Refusal, Reply, Request, Server, Visit, errors
-from mtlslab.client import TLSVersion, client_context
+from mtlslab.contexts import ClientAuth, TLSVersion, client_context, server_context
 from mtlslab.credentials import certificate_pem
 from mtlslab.profiles import CLIENT, SERVER
-from mtlslab.server import MAX_BODY, ClientAuth, server_context
+from mtlslab.server import MAX_BODY
 
 SOON = 4.0
 """In seconds. Sooner than the 5 after which a server lets silent callers go, later than a busy machine needs to answer.

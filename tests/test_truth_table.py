@@ -23,10 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtlslab import Answer, CertificateAuthority, Credential, Request, Server, new_private_key, request
-from mtlslab.client import VERIFY_FLAGS, client_context
+from mtlslab.contexts import VERIFY_FLAGS, ClientAuth, client_context
 from mtlslab.credentials import certificate_pem, private_key_pem
 from mtlslab.profiles import CLIENT, SERVER
-from mtlslab.server import ClientAuth
 
 TLS = Literal["1.2", "1.3"]
 TLS_VERSIONS: tuple[TLS, ...] = ("1.2", "1.3")

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtlslab import CertificateAuthority, Server, request
-from mtlslab.client import TLS_VERSIONS, VERIFY_FLAGS
+from mtlslab.contexts import TLS_VERSIONS, VERIFY_FLAGS
 from mtlslab.credentials import KeyType, certificate_pem, private_key_pem
 from mtlslab.handshake import record
 from mtlslab.profiles import CLIENT, SERVER

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mtlslab import errors
-from mtlslab.client import FilePath, TLSVersion, check_timeout, check_url, client_context, exchange
+from mtlslab.client import check_timeout, check_url, exchange
+from mtlslab.contexts import FilePath, TLSVersion, client_context
 from mtlslab.diagnosis.connection import look
 from mtlslab.diagnosis.files import OF_LOADING, PUT_UP_WITH, Files, of_files
 from mtlslab.diagnosis.finding import BLOCKING, Diagnosis, Finding, Unknown, as_sentence, ranked

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cryptography import x509
 
 from mtlslab import errors
-from mtlslab.client import FilePath, TLSVersion, client_context
+from mtlslab.contexts import FilePath, TLSVersion, client_context
 from mtlslab.display import printable
 from mtlslab.handshake import record_with
 

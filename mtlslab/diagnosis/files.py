@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtlslab import errors
-from mtlslab.client import FilePath
+from mtlslab.contexts import FilePath
 from mtlslab.credentials import is_issued_by, read_certificates, read_private_key, weakness
 from mtlslab.diagnosis.finding import Finding, as_sentence
 from mtlslab.display import name

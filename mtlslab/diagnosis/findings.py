@@ -10,7 +10,8 @@ from pathlib import Path
 from cryptography import x509
 
 from mtlslab import refusals
-from mtlslab.client import Answer, client_context, exchange
+from mtlslab.client import Answer, exchange
+from mtlslab.contexts import client_context
 from mtlslab.diagnosis.connection import Glimpse, look
 from mtlslab.diagnosis.files import Files, extension_of, is_forged, lacks, purpose_missing
 from mtlslab.diagnosis.finding import Finding, Likelihood, Unknown, as_sentence

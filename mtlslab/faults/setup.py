@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from mtlslab.authority import CertificateAuthority
-from mtlslab.client import Answer, TLSVersion
+from mtlslab.client import Answer
+from mtlslab.contexts import ClientAuth, TLSVersion
 from mtlslab.credentials import (
     Credential,
 )
 from mtlslab.profiles import CLIENT, SERVER
-from mtlslab.server import ClientAuth
 
 if TYPE_CHECKING:
     from mtlslab.faults.staging import Case

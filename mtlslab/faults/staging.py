@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Self
 
 from mtlslab import errors
-from mtlslab.client import Answer, TLSVersion, client_context, exchange
+from mtlslab.client import Answer, exchange
+from mtlslab.contexts import TLSVersion, client_context
 from mtlslab.credentials import (
     certificate_pem,
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from mtlslab.client import TLSVersion
+from mtlslab.contexts import TLSVersion
 from mtlslab.credentials import (
     Credential,
 )

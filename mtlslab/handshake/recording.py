@@ -16,14 +16,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mtlslab import errors
-from mtlslab.client import TLS_VERSIONS, VERIFY_FLAGS, TLSVersion
-from mtlslab.credentials import Credential, certificate_pem, private_key_pem
+from mtlslab import contexts, errors
+from mtlslab.contexts import ClientAuth, TLSVersion, server_context
+from mtlslab.credentials import Credential, private_key_pem
 from mtlslab.handshake.decoding import Flight
 from mtlslab.handshake.transcript import Transcript
-from mtlslab.server import ClientAuth
-
-_VERIFY_MODES = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class _Ends:
     def again(self, crl: x509.CertificateRevocationList | None) -> Transcript:
         """Resume the session, with a server that has been told of revoked certificates in the meantime."""
         if crl is not None:
-            _load_crl(self.server, crl)
+            contexts.hold_against(self.server, [crl])
         return _shake_hands(self)
 
 
@@ -72,7 +69,9 @@ def record(
 
     Raises `errors.OptionRefused`, `errors.KeyMismatch`.
     """
-    server = _server_context(server_credential, client_ca, client_auth)
+    wanted = client_auth or ("none" if client_ca is None else "required")
+    # Unlike `Server`'s, this context gives out tickets: how a handshake is resumed is something to look at.
+    server = _plain(server_context(server_credential, client_ca=client_ca, client_auth=wanted, tickets=True))
     client = _client_context(server_ca or server_credential.certificate, client_credential, tls)
     if server_group is not None:
         try:
@@ -83,7 +82,7 @@ def record(
         server.set_alpn_protocols(protocols)
         client.set_alpn_protocols(protocols)
     if crl is not None:
-        _load_crl(server, crl)
+        contexts.hold_against(server, [crl])
     return _shake_hands(_Ends(client, server, server_name))
 
 
@@ -124,8 +123,7 @@ def record_with(
 
     With `linger` 0 the recording ends with the client's handshake.
     """
-    if ssl.OPENSSL_VERSION_INFO >= (3, 2):
-        context.options |= _NO_CERTIFICATE_COMPRESSION
+    _plain(context)
     flights: list[Flight] = []
     with _keylog_of(context) as keylog, socket.create_connection((host, port), timeout) as wire:
         client = _End("client", context, server_name or host)
@@ -266,57 +264,18 @@ _NO_CERTIFICATE_COMPRESSION = 1 << 32 | 1 << 33
 
 
 def _client_context(server_ca: x509.Certificate, credential: Credential | None, tls: TLSVersion) -> ssl.SSLContext:
-    if tls not in TLS_VERSIONS:
-        raise errors.OptionRefused("tls", f"{tls!r} is not one of {', '.join(map(repr, TLS_VERSIONS))}")
-    context = _context(ssl.PROTOCOL_TLS_CLIENT, credential, server_ca)
-    context.maximum_version = TLS_VERSIONS[tls]
-    return context
+    context = contexts.common(ssl.PROTOCOL_TLS_CLIENT, tls)
+    contexts.trust(context, [server_ca])
+    if credential is not None:
+        contexts.show(context, credential, _key_pem(credential))
+    return _plain(context)
 
 
-def _server_context(
-    credential: Credential, client_ca: x509.Certificate | None, client_auth: ClientAuth | None
-) -> ssl.SSLContext:
-    # Unlike `Server`'s, this context gives out tickets: how a handshake is resumed is something to look at.
-    wanted = client_auth or ("none" if client_ca is None else "required")
-    if wanted not in _VERIFY_MODES:
-        raise errors.OptionRefused("client_auth", f"{wanted!r} is not one of {', '.join(map(repr, _VERIFY_MODES))}")
-    if wanted != "none" and client_ca is None:
-        raise errors.OptionRefused(
-            "client_ca", f"client_auth={wanted!r} needs the CA that client certificates come from"
-        )
-    context = _context(ssl.PROTOCOL_TLS_SERVER, credential, client_ca)
-    context.verify_mode = _VERIFY_MODES[wanted]
-    return context
-
-
-def _context(protocol: int, credential: Credential | None, ca: x509.Certificate | None) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_flags |= VERIFY_FLAGS
+def _plain(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Have certificates cross uncompressed."""
     if ssl.OPENSSL_VERSION_INFO >= (3, 2):
         context.options |= _NO_CERTIFICATE_COMPRESSION
-    if ca is not None:
-        context.load_verify_locations(cadata=certificate_pem(ca).decode())
-    if credential is not None:
-        certificates = b"".join(map(certificate_pem, (credential.certificate, *credential.chain)))
-        with _file(_key_pem(credential) + certificates) as path:
-            context.load_cert_chain(path)
     return context
-
-
-def _load_crl(context: ssl.SSLContext, crl: x509.CertificateRevocationList) -> None:
-    with _file(crl.public_bytes(serialization.Encoding.PEM)) as path:
-        context.load_verify_locations(path)
-    context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-
-
-@contextlib.contextmanager
-def _file(data: bytes) -> Iterator[Path]:
-    """Lay data in a file of ours alone while the block lasts: `ssl` reads keys and CRLs from files only."""
-    with tempfile.TemporaryDirectory(prefix="mtlslab-") as folder:
-        path = Path(folder) / "file.pem"
-        path.write_bytes(data)
-        yield path
 
 
 def _key_pem(credential: Credential) -> bytes:

@@ -18,7 +18,7 @@ import pytest
 import mtlslab
 from mtlslab import errors, faults
 from mtlslab.__main__ import main
-from mtlslab.client import TLSVersion
+from mtlslab.contexts import TLSVersion
 from mtlslab.credentials import certificate_pem
 from mtlslab.diagnosis import Diagnosis
 from mtlslab.faults import FAULTS, Case, Lab, Setup, write_files

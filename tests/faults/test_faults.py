@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from mtlslab import errors, faults, refusals
-from mtlslab.client import Answer, TLSVersion
+from mtlslab.client import Answer
+from mtlslab.contexts import TLSVersion
 from mtlslab.faults import FAULTS, Case, Fault, Lab, Setup, wordings
 from mtlslab.refusals import Refusal
 

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mtlslab import CertificateAuthority, Credential, Server, errors, new_private_key
-from mtlslab.client import TLSVersion
+from mtlslab.contexts import TLSVersion
 from mtlslab.credentials import KeyType
 from mtlslab.handshake import Flight, Message, Transcript, codepoints, record, record_from, records
 from mtlslab.handshake.messages import read_handshake_message

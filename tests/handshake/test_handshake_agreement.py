@@ -35,7 +35,7 @@ from test_handshake import (
     server_credential,
 )
 
-from mtlslab.client import TLSVersion
+from mtlslab.contexts import TLSVersion
 from mtlslab.handshake import Flight, Message, Transcript, codepoints, record_from
 from mtlslab.handshake.capture import pcap
 

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtlslab import CertificateAuthority, Credential
+from mtlslab.contexts import server_context
 from mtlslab.credentials import certificate_pem
 from mtlslab.notebook import exercises
 from mtlslab.profiles import CLIENT, SERVER
-from mtlslab.server import server_context
 
 OTHERS: list[Any] = [
     0,

@@ -1,0 +1,65 @@
+"""`python -m mtlslab diagnose`: its options, and its report."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mtlslab import errors
+from mtlslab.diagnosis import Diagnosis, diagnose
+
+
+def add_to(commands: Any) -> None:
+    """Add this command to those of `argparse`."""
+    command = commands.add_parser("diagnose", help="find out why a connection fails", description="Files are PEM.")
+    command.add_argument("url", help="such as https://localhost:3000")
+    command.add_argument("--cacert", metavar="FILE", help="the CAs to trust (default: the system's)")
+    command.add_argument("--cert", metavar="FILE", help="the client's certificate, then its intermediates")
+    command.add_argument("--key", metavar="FILE", help="its private key (default: looked for in --cert)")
+    command.add_argument("--password-file", metavar="FILE", help="its first line opens the private key")
+    command.add_argument("--tls-max", choices=("1.2", "1.3"), help="the highest TLS version to offer")
+    command.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="for each step (default: 5)")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(run=partial(run, command))
+
+
+def run(command: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """Diagnose, print what was found, and return the exit status."""
+    try:
+        password = _first_line(options.password_file) if options.password_file else None
+    except (OSError, UnicodeDecodeError) as error:
+        command.error(f"--password-file: {options.password_file!r} cannot be read ({error})")
+    try:
+        found = diagnose(
+            options.url,
+            cacert=options.cacert,
+            cert=options.cert,
+            key=options.key,
+            tls_max=options.tls_max,
+            password=password,
+            timeout=options.timeout,
+        )
+    except errors.OptionRefused as error:
+        command.error(str(error))
+    print(found.to_json() if options.json else "\n".join(_report(found)))  # noqa: T201 (this is the command line)
+    return 0 if found.healthy else 1
+
+
+def _first_line(file: str) -> str:
+    return next(iter(Path(file).read_text(encoding="utf-8").splitlines()), "")
+
+
+def _report(found: Diagnosis) -> Iterator[str]:
+    """Write what was found in lines that fit a terminal; a command to type stays on one line, however long."""
+    if found.healthy:
+        yield repr(found)
+    for finding in found.findings:
+        yield f"{finding.likelihood}: {finding.cause}"
+        for label, text in (("what", finding.what), ("seen", finding.evidence), ("cure", finding.cure)):
+            yield textwrap.fill(f"{label}: {text}", 80, initial_indent="  ", subsequent_indent="        ")
+    for unknown in found.unknown:
+        yield f"not known here: {unknown.what}; at the other end, type\n        {unknown.command}"
