@@ -15,85 +15,30 @@ import enum
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from email.message import Message
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Protocol, cast
+from typing import Protocol
 
 import h11
 from cryptography import x509
 
 from mtlslab import refusals
+from mtlslab.exchanges import FAILED, Reply, Request, Visit
 from mtlslab.refusals import Refusal
 
 MAX_BODY = 1 << 20
 """The longest request body that is read, in bytes."""
 
-MAX_HEAD = 1 << 16
-"""The longest request line and headers, in bytes."""
+MAX_HEAD = 1 << 15
+"""The longest request line and headers, in bytes, give or take a TLS record."""
 
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 """Linux only. A caller whose stack holds back small packets (Nagle) until the last one is acknowledged, and a kernel
 that holds back acknowledgements, wait for each other: 40 ms between handshake and request."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What an `app` is called with.
-
-    Fields: `method`, `path`, `headers` (an `email.message.Message`: look-up without regard to case), `body`
-    (bytes), `client` (the caller's certificate, or None), `tls_version` ("TLSv1.2" or "TLSv1.3").
-    """
-
-    method: str
-    path: str
-    headers: Message
-    body: bytes
-    client: x509.Certificate | None
-    tls_version: str | None
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What an `app` returns; a bare str stands for `Reply(text)`."""
-
-    text: str
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=lambda: {"Content-Type": "text/plain; charset=utf-8"})
-
-
-App = Callable[[Request], Reply | str]
-
-FAILED = Reply("the server's app failed\n", 500)
-"""What the caller gets of an app that fails: no more."""
-
-
-@dataclass(frozen=True)
-class Visit:
-    """One event at the server: a request, a handshake that failed, or a caller who left without asking anything.
-
-    Fields: `client` (the caller's certificate, None if none was shown or accepted), `refusal` (as the server saw it;
-    None if the handshake succeeded), `tls_version` ("TLSv1.2", "TLSv1.3", or None where the two ends never agreed on
-    one), `method`, `path` and `status` (None without a request), `error` (what `app` raised; the caller got a 500).
-    """
-
-    client: x509.Certificate | None = None
-    refusal: Refusal | None = None
-    tls_version: str | None = None
-    method: str | None = None
-    path: str | None = None
-    status: int | None = None
-    error: BaseException | None = None
-
-    def __repr__(self) -> str:
-        if self.refusal:
-            return f"<Visit {self.refusal!r}>"
-        who = self.client.subject.rfc4514_string() if self.client else "a client without a certificate"
-        what = f"{self.method} {self.path} → {self.status}" if self.method else "no request"
-        return f"<Visit by {who} over {self.tls_version}: {what}>"
 
 
 # --- TLS ------------------------------------------------------------------------------------------
@@ -102,23 +47,15 @@ class Visit:
 class Channel:
     """TLS over one connection, without the connection: what crosses goes through two `ssl.MemoryBIO`s.
 
-    Attributes: `client`, the caller's certificate, verified (None: none was shown); `version`, such as "TLSv1.3"; both
-    None until the handshake is done.
+    Attributes: `incoming` and `outgoing`, the two; `client`, the caller's certificate, verified (None: none was shown),
+    and `version`, such as "TLSv1.3": both None until the handshake is done.
     """
 
     def __init__(self) -> None:
         self.client: x509.Certificate | None = None
         self.version: str | None = None
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None  # from the first byte on: who says nothing costs a socket
-
-    def receive(self, data: bytes) -> None:
-        """Take in what came from the caller; b"" for its end."""
-        self._incoming.write(data) if data else self._incoming.write_eof()
-
-    def to_send(self) -> bytes:
-        """Return what is to go to the caller now."""
-        return self._outgoing.read()
 
     def shake_hands(self, next_context: Callable[[], ssl.SSLContext]) -> None:
         """Go on with the handshake as far as what has come allows. Raises `ssl.SSLWantReadError` where that is not all.
@@ -127,7 +64,7 @@ class Channel:
         looked at the certificate since.
         """
         if self._tls is None:
-            self._tls = next_context().wrap_bio(self._incoming, self._outgoing, server_side=True)
+            self._tls = next_context().wrap_bio(self.incoming, self.outgoing, server_side=True)
         self._tls.do_handshake()
         if self._tls.session_reused:
             raise ssl.SSLError("the caller resumed a session, and nobody has looked at its certificate")
@@ -147,13 +84,17 @@ class Channel:
         assert self._tls is not None
         self._tls.write(data)
 
-    def say_goodbye(self) -> None:
-        """Send close_notify (RFC 8446 §6.1), where the handshake was done. The caller's own is not waited for."""
+    def last_words(self) -> bytes:
+        """Return what is to go to the caller before we leave, with close_notify (RFC 8446 §6.1) if it is connected.
+
+        The caller's own is not waited for.
+        """
         if self._tls is not None and self.version is not None:
             with suppress(OSError, ValueError):
                 self._tls.unwrap()
+        return self.outgoing.read()
 
-    def refusal(self, error: OSError) -> tuple[Refusal, str | None]:
+    def refusal(self, error: Exception) -> tuple[Refusal, str | None]:
         """Read the error of a handshake that failed. Returns the refusal, and the TLS version if one was agreed on."""
         # version() is None until a handshake is done, and a suite is set early under TLS 1.3, late under 1.2.
         is_tls13 = self._tls is not None and self._tls.cipher() is not None
@@ -162,7 +103,7 @@ class Channel:
         return refusal, ("TLSv1.3" if is_tls13 else "TLSv1.2") if agreed else None
 
 
-def _refusal(error: OSError, *, is_tls13: bool) -> Refusal:
+def _refusal(error: Exception, *, is_tls13: bool) -> Refusal:
     version = "TLSv1.3" if is_tls13 else "TLSv1.2"
     refusal = refusals.from_exception(
         error, seen_by="server", tls_version=version, sent_certificate=False, in_handshake=not is_tls13
@@ -205,8 +146,6 @@ class Conversation:
                 self._head, self._body = event, bytearray()
                 if event.http_version not in (b"1.0", b"1.1"):
                     raise h11.RemoteProtocolError("this server speaks HTTP/1.1", error_status_hint=505)
-                if len(event.target) + sum(len(name) + len(value) for name, value in event.headers) > MAX_HEAD:
-                    raise h11.RemoteProtocolError("the head is too long", error_status_hint=431)
             length = dict(self._head.headers).get(b"content-length", b"0") if self._head else b"0"
             if max(int(length), len(self._body)) > MAX_BODY:
                 raise h11.RemoteProtocolError("the body is too long", error_status_hint=413)
@@ -230,8 +169,6 @@ class Conversation:
         reply = Reply(reply) if isinstance(reply, str) else reply
         if not isinstance(reply, Reply):
             raise TypeError(f"an app returns a Reply or a str, not {type(reply).__name__}")
-        if not (isinstance(reply.status, int) and 200 <= reply.status <= 599):
-            raise ValueError(f"{reply.status!r} is not the status of a reply: 200 to 599 (RFC 9110 §15)")
         content = reply.text.encode()
         headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in reply.headers.items()]
         headers += [(b"Date", formatdate(usegmt=True).encode()), (b"Content-Length", b"%d" % len(content))]
@@ -265,8 +202,7 @@ class State(enum.Enum):
 class Keeper(Protocol):
     """What a connection needs of its server."""
 
-    def next_context(self) -> ssl.SSLContext:
-        """Return the context of the next handshake."""
+    next_context: Callable[[], ssl.SSLContext]
 
     def moved(self, connection: Connection) -> None:
         """Hear that a connection is new, or in another state."""
@@ -288,26 +224,29 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: Keeper) -> None:
         self.server, self.tls, self.http = server, Channel(), Conversation()
+        self.loop = asyncio.get_running_loop()
         self.is_decided = False  # whether there has been a visit
         self.is_heard_out = False  # whether the caller will send no more
 
     # --- what asyncio calls
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
-        self.transport = cast("asyncio.Transport", transport)
+        self.transport = transport
         self._enter(State.SHAKING_HANDS)
 
     def data_received(self, data: bytes) -> None:
         """Take in what the caller sent. Who has been taken leave of is read, and not listened to."""
         if self.state is not State.LEAVING:
-            self.tls.receive(data)
+            self.tls.incoming.write(data)
             self._go_on()
 
     def eof_received(self) -> bool:
         """Learn that the caller sends no more. It may still read: unless we have taken leave, keep the transport."""
         self.is_heard_out = True
-        self.data_received(b"")
+        self.tls.incoming.write_eof()
+        if self.state is not State.LEAVING:
+            self._go_on()
         return self.state is not State.LEAVING
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -333,7 +272,7 @@ class Connection(asyncio.Protocol):
             while self.state is State.READING:
                 self._read()
         except ssl.SSLWantReadError:
-            self._flush()
+            self._send(self.tls.outgoing.read())
         except h11.RemoteProtocolError as no:
             self.http.is_last = True
             self.answer(Reply(f"{no}\n", no.error_status_hint))
@@ -344,7 +283,7 @@ class Connection(asyncio.Protocol):
     def _read(self) -> None:
         event = self.http.next_event()
         if event is None:
-            self._flush()
+            self._send(self.tls.outgoing.read())
             self.http.receive(self.tls.read())
         elif isinstance(event, bytes):
             self.tls.write(event)
@@ -376,7 +315,7 @@ class Connection(asyncio.Protocol):
         A socket that is closed with unread input sends a reset, which can overtake what was written before it. So: say
         goodbye, shut down for writing, read what still comes, and throw it away.
         """
-        self._say_goodbye()
+        self._send(self.tls.last_words())
         self._enter(State.LEAVING)
         if self.is_heard_out:
             self.transport.close()
@@ -388,23 +327,19 @@ class Connection(asyncio.Protocol):
     def dismiss(self, why: str) -> None:
         """Close at once: the caller has been idle for too long, or does not leave."""
         self._decide(TimeoutError(why))
-        self._say_goodbye()
+        self._send(self.tls.last_words())
         self.transport.abort() if self.transport.get_write_buffer_size() else self.transport.close()
 
-    def _say_goodbye(self) -> None:
-        self.tls.say_goodbye()
-        self._flush()
-
-    def _flush(self) -> None:
-        if (data := self.tls.to_send()) and not self.transport.is_closing():
+    def _send(self, data: bytes) -> None:
+        if data and not self.transport.is_closing():
             self.transport.write(data)
 
     def _decide(self, error: Exception) -> None:
         """Remember a handshake that failed, or a caller who left without asking anything, unless there was a visit."""
-        refusal, version, unforeseen = None, self.tls.version, None if isinstance(error, OSError) else error
-        if self.state is State.SHAKING_HANDS and isinstance(error, OSError):
-            refusal, version = self.tls.refusal(error)
         if not self.is_decided:
+            failed = self.state is State.SHAKING_HANDS and isinstance(error, OSError)
+            refusal, version = self.tls.refusal(error) if failed else (None, self.tls.version)
+            unforeseen = None if isinstance(error, OSError) else error
             self._keep(Visit(self.tls.client, refusal, version, error=unforeseen))
 
     def _keep(self, visit: Visit) -> None:

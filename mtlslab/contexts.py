@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from cryptography import x509
 
@@ -96,6 +97,8 @@ def server_context(
     if client_ca is None and client_auth != "none":
         problem = f"client_auth={client_auth!r} needs the CA that client certificates come from"
         raise errors.OptionRefused("client_ca", problem)
+    if not isinstance(credential, Credential):
+        raise errors.OptionRefused("credential", f"{credential!r} is not a Credential, such as ca.issue returns")
     context = common(ssl.PROTOCOL_TLS_SERVER)
     context.verify_mode = VERIFY_MODES[client_auth]
     if not tickets:
@@ -110,6 +113,49 @@ def server_context(
         trust(context, all_of("client_ca", client_ca, x509.Certificate))
     hold_against(context, crls)
     return context
+
+
+# --- terms that change ----------------------------------------------------------------------------
+
+
+class Terms:
+    """On which terms callers are let in: the context of the next handshake, and how to make the one after it."""
+
+    def __init__(self, tune: Callable[[ssl.SSLContext], None] | None, **terms: Any) -> None:
+        self._lock = threading.Lock()
+        self._tune = tune
+        self._terms: dict[str, Any] = {}
+        self.change(**terms)
+
+    def change(self, **terms: Any) -> None:
+        """Make one whole new context, then put it in the old one's place: all of a change, or nothing of it.
+
+        A context in use is never changed: a pair that is loaded into it by halves would break every handshake, and a
+        CA cannot be taken away again.
+        """
+        with self._lock:
+            if isinstance(terms.get("crls"), Iterable):
+                terms["crls"] = tuple(terms["crls"])  # it will be read more than once
+            changed = self._terms | terms
+            self._context = self._new_context(changed)
+            self._terms = changed
+
+    def _new_context(self, terms: dict[str, Any]) -> ssl.SSLContext:
+        context = server_context(**terms)
+        if self._tune is not None:
+            self._tune(context)
+        return context
+
+    def next_context(self) -> ssl.SSLContext:
+        """Return the context of the next handshake: one that remembers no session.
+
+        TLS 1.2 resumes by session id (RFC 5246 §7.3), and the ssl module cannot turn that off. So a context that keeps
+        a session has made its last handshake.
+        """
+        with self._lock:
+            if self._context.session_stats()["number"]:
+                self._context = self._new_context(self._terms)
+            return self._context
 
 
 # --- what a context shows, trusts and holds others against ------------------------------------------

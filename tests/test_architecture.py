@@ -10,7 +10,7 @@ import pytest
 import mtlslab
 
 PACKAGE = Path(mtlslab.__file__).parent
-CORE = "errors profiles credentials authority contexts refusals connection server client display".split()  # noqa: SIM905
+CORE = "errors profiles credentials authority contexts refusals exchanges connection server client display".split()  # noqa: SIM905
 WINGS = ("identity", "client_cert", "asgi", "handshake", "faults", "diagnosis", "probe", "notebook")
 """From the bottom up: a wing may import the core, itself and the wings before it."""
 

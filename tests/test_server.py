@@ -35,7 +35,9 @@ pytestmark = [
     pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning"),
     pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning"),
 ]
-has_ipv6 = pytest.mark.skipif(not mtlslab.server._has_ipv6_loopback(), reason="this machine has no ::1")
+has_ipv6 = pytest.mark.skipif(
+    len(mtlslab.server.LOOPBACK) > len(mtlslab.server._listen(0)), reason="this machine has no ::1"
+)
 
 
 @pytest.fixture
@@ -790,8 +792,8 @@ BAD_APPS: dict[str, tuple[Callable[[Request], Any], type[BaseException]]] = {
     "replies with bytes": (lambda _: Reply(b"secret"), Exception),  # type: ignore[arg-type]
     "replies with half a character": (lambda _: Reply("secret \ud800"), ValueError),
     "splits its reply": (lambda _: Reply("", headers={"X": "1\r\nSet-Cookie: secret"}), Exception),
-    "replies with no status": (lambda _: Reply("secret", status=None), ValueError),  # type: ignore[arg-type]
-    "replies with half a status": (lambda _: Reply("secret", status=100), ValueError),
+    "replies with no status": (lambda _: Reply("secret", status=None), Exception),  # type: ignore[arg-type]
+    "replies with half a status": (lambda _: Reply("secret", status=100), Exception),
 }
 
 
@@ -862,6 +864,34 @@ def test_head_has_no_body(serve: Serve, files: Path) -> None:
         head, _, body = read_all(tls).partition(b"\r\n\r\n")
     assert b"Content-Length: 12" in head
     assert body == b""
+
+
+@pytest.mark.parametrize("tls_max", ["1.2", "1.3"])
+def test_who_says_goodbye_is_not_waited_for(serve: Serve, call: Call, files: Path, tls_max: TLSVersion) -> None:
+    """A caller who has been answered and ends with close_notify leaves the server at rest, and is one visit."""
+    server = serve()
+    with speaking_tls(server, files, tls_max) as tls:
+        tls.sendall(GET + b"\r\n")
+        assert tls.recv(1 << 16).endswith(b"Hello World\n")
+        with contextlib.suppress(OSError):
+            tls.unwrap()
+        assert call(server.url).ok
+    visit_number(2, server)
+
+
+def test_a_thousand_requests_at_once_are_answered_in_turn(serve: Serve, files: Path) -> None:
+    """Pipelined requests get their replies in order, however many of them come in one piece (RFC 9112 §9.3.2)."""
+    paths = [b"/%d" % number for number in range(1000)]
+    with speaking_tls(serve(app=lambda request: f"{request.path}\n", timeout=60), files) as tls:
+        asking = threading.Thread(
+            target=tls.sendall, args=[b"".join(GET.replace(b"/ ", p + b" ") + b"\r\n" for p in paths)]
+        )
+        asking.start()
+        replies = b""
+        while not replies.endswith(b"\r\n\r\n/999\n"):
+            replies += tls.recv(1 << 16)
+        asking.join()
+    assert re.findall(rb"^/\d+$", replies, re.MULTILINE) == paths
 
 
 def test_a_connection_can_be_used_again(serve: Serve, files: Path) -> None:
