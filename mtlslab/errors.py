@@ -128,14 +128,14 @@ class ProgramMissing(MtlslabError, FileNotFoundError):
 
 
 class ProgramFailed(MtlslabError, RuntimeError):
-    """A server program that ended, or stayed silent, instead of saying where it listens.
+    """A server program that ended, or stayed silent, instead of saying what was awaited: where it listens, if not told.
 
     Fields: `command` (as typed), `exit_code` (None: it still ran) and `stderr` (its own words).
     """
 
-    def __init__(self, command: str, exit_code: int | None, stderr: str) -> None:
+    def __init__(self, command: str, exit_code: int | None, stderr: str, awaited: str = "say where it listens") -> None:
         self.command, self.exit_code, self.stderr = command, exit_code, stderr
-        what = "does not say where it listens" if exit_code is None else f"ended with exit code {exit_code}"
+        what = f"does not {awaited}" if exit_code is None else f"ended with exit code {exit_code}"
         super().__init__(f"{command!r} {what}; it said: {stderr.strip() or 'nothing'}")
 
 

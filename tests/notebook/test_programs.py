@@ -2,10 +2,13 @@
 
 import os
 import shlex
+import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,11 +25,17 @@ def python(folder: Path, code: str) -> str:
 
 
 def is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    """Tell whether a process runs. Who died without a parent that waits for it may linger as a zombie."""
+    told = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return told.strip()[:1] not in {"", "Z"}
+
+
+def is_gone(pid: int) -> bool:
+    """Wait until a process that was killed a moment ago is gone."""
+    until = time.monotonic() + 10
+    while is_alive(pid) and time.monotonic() < until:
+        time.sleep(0.02)
+    return not is_alive(pid)
 
 
 SERVER = """\
@@ -37,6 +46,17 @@ print(f"listening on localhost:{listener.getsockname()[1]}", flush=True)
 print("a word", file=sys.stderr, flush=True)
 time.sleep(60)
 """
+
+PARENT = """\
+import os, pathlib, signal, subprocess, sys, time
+{ignoring}
+code = "import signal, time; {ignoring}; print(1, flush=True); time.sleep(60)"
+child = subprocess.Popen([sys.executable, "-c", code])
+pathlib.Path("child").write_text(str(child.pid))
+"""
+"""A program with a child that holds its outputs."""
+
+no_modes = pytest.mark.skipif(os.name == "nt", reason="asks for processes as POSIX does")
 
 
 def test_a_program_that_is_not_there_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -115,6 +135,76 @@ def test_nobodys_curlrc_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert programs.run("curl https://localhost:1", lab).exit_code == 7
 
 
+def test_what_is_named_is_what_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path is seen from the command's folder, not looked for on the PATH; a folder on the PATH may be relative."""
+    for folder in ("lab", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    for path in ("lab/openssl", "openssl", "elsewhere/other"):
+        (tmp_path / path).write_text(f"#!/bin/sh\necho {path}\n", encoding="utf-8")
+        (tmp_path / path).chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"elsewhere{os.pathsep}{os.environ['PATH']}")
+    said = [programs.run(command, "lab").stdout for command in ("./openssl version", "../openssl", "other")]
+    assert said == ["lab/openssl\n", "openssl\n", "elsewhere/other\n"]
+    with pytest.raises(errors.ProgramMissing, match="no program to run there"):
+        programs.run("./curl --version", "lab")
+
+
+def test_the_programs_of_this_python_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where this Python's environment is not activated, its python and its packages' programs are run all the same."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code = "import shutil, sys; print(sys.prefix, bool(shutil.which('pytest')))"
+    assert programs.run(f"python -c {shlex.quote(code)}", tmp_path).stdout == f"{sys.prefix} True\n"
+
+
+@pytest.mark.parametrize("use", [programs.run, lambda *given: programs.serving(*given).__enter__()])
+@pytest.mark.parametrize(
+    ("command", "error", "says"),
+    [
+        ("", errors.OptionRefused, "command: it is empty"),
+        (" \\\n ", errors.OptionRefused, "command: it is empty"),
+        ("openssl 'x", errors.OptionRefused, "No closing quotation"),
+        ("openssl x\\", errors.OptionRefused, "No escaped character"),
+        ("''", errors.ProgramMissing, "not on the PATH"),
+        (f"{PYTHON} \0", errors.ProgramMissing, "cannot be started"),
+        ("./no-program", errors.ProgramMissing, r"cannot be started \(Exec format error\)"),
+    ],
+)
+def test_a_command_that_is_none_is_refused(
+    tmp_path: Path, use: Any, command: str, error: type[Exception], says: str
+) -> None:
+    """An empty command, an open quote, a NUL and a file that no machine can run are errors of ours, with the cause."""
+    (tmp_path / "no-program").write_bytes(b"\x7fNOPE")
+    (tmp_path / "no-program").chmod(0o755)
+    with pytest.raises(error, match=says):
+        use(command, tmp_path)
+
+
+@pytest.mark.parametrize("use", [programs.run, lambda *given: programs.serving(*given).__enter__()])
+@pytest.mark.parametrize("folder", ["missing", "program.py", "nul\0"])
+def test_a_folder_that_is_none_is_named(tmp_path: Path, use: Any, folder: str) -> None:
+    """A folder that is missing, or a file, is named, and no program is blamed."""
+    command = python(tmp_path, "")
+    with pytest.raises(errors.FileMissing, match="no such folder to run a program in; make it first") as refused:
+        use(command, tmp_path / folder)
+    assert refused.value.path == tmp_path / folder
+
+
+@no_modes
+@pytest.mark.parametrize("end", ["sys.exit(3)", "time.sleep(60)"], ids=["ends", "is stopped"])
+def test_what_a_command_leaves_running_is_ended(tmp_path: Path, end: str) -> None:
+    """A child that holds the outputs of a command neither makes it wait nor outlives it, timed out or not."""
+    command = python(tmp_path, PARENT.format(ignoring="pass") + "" + end)
+    began = time.monotonic()
+    if "exit" in end:
+        assert programs.run(command, tmp_path, timeout=30).exit_code == 3
+    else:
+        with pytest.raises(errors.ProgramTimeout):
+            programs.run(command, tmp_path, timeout=2)
+    assert time.monotonic() - began < 20
+    assert is_gone(int((tmp_path / "child").read_text()))
+
+
 def test_a_command_that_hangs_is_stopped(tmp_path: Path) -> None:
     """After the time limit the process is gone, and the error says so."""
     command = python(
@@ -139,6 +229,53 @@ def test_a_server_listens_inside_its_block_and_is_gone_after_it(tmp_path: Path) 
     assert server.log[-1] == "a word"
     if os.name == "posix":
         assert not is_alive(server.pid)
+
+
+@no_modes
+@pytest.mark.parametrize(
+    "ignoring", ["pass", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"], ids=["polite", "stubborn"]
+)
+def test_a_servers_children_are_gone_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ignoring: str) -> None:
+    """After the block a server's child is gone, too, at once, whether it minds SIGTERM or not."""
+    monkeypatch.setattr(programs, "_GRACE_SECONDS", 0.2)
+    with programs.serving(python(tmp_path, PARENT.format(ignoring=ignoring) + SERVER), tmp_path) as server:
+        child = int((tmp_path / "child").read_text())
+        assert is_alive(child)
+        server.wait_for("^1$")
+    assert is_gone(child)
+    assert is_gone(server.pid)
+    assert not any(reader.is_alive() for reader in server._readers)  # nobody holds its outputs
+
+
+@no_modes
+@pytest.mark.parametrize("with_what", [signal.SIGINT, signal.SIGKILL])
+def test_a_server_is_gone_when_its_notebook_is(tmp_path: Path, with_what: signal.Signals) -> None:
+    """Interrupted or killed, the Python that serves takes the server and its child along."""
+    (tmp_path / "server.py").write_text(PARENT.format(ignoring="pass") + SERVER, encoding="utf-8")
+    code = f"""\
+import time
+from mtlslab.notebook.programs import serving
+with serving("{PYTHON} server.py", ".") as server:
+    print(server.pid, flush=True)
+    time.sleep(60)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    notebook = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with notebook:
+        assert notebook.stdout
+        server = int(notebook.stdout.readline())
+        child = int((tmp_path / "child").read_text())
+        assert is_alive(child)
+        notebook.send_signal(with_what)
+    assert is_gone(server)
+    assert is_gone(child)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="asks for a process by its id")
@@ -179,3 +316,77 @@ def test_a_server_that_never_listens_is_given_up(tmp_path: Path) -> None:
     ):
         pass
     assert caught.value.exit_code is None
+
+
+LISTENS = """\
+import socket, sys, time
+listener = socket.create_server(("127.0.0.1", {port}))
+port = listener.getsockname()[1]
+print({words}, file=sys.{stream}, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        'f"ACCEPT [::1]:{port}"',
+        'f"ACCEPT 127.0.0.1:{port}"',
+        'f"ACCEPT *:{port}"',
+        'f"listening on :{port}"',
+        'f"[2026-11-25 12:30:45 +0000] [45] [INFO] Listening at: https://127.0.0.1:{port} (4711)"',
+        'f"INFO:     Uvicorn running on https://127.0.0.1:{port} (Press CTRL+C to quit)"',
+        'f"Serving HTTPS on :: port 1 (https://[::]:{port}/) ..."',
+    ],
+)
+def test_a_port_is_a_port(tmp_path: Path, words: str, stream: str) -> None:
+    """What servers say when they listen is understood; the time, a line of a file or a number too large is no port."""
+    others = ("started at 12:30:45", "12:30", "server.py:45", "a@b.c:45", "localhost:99999", "localhost:0", "[45]: 45")
+    code = f"import sys; print(*{others}, sep='\\n', file=sys.{stream})\n"
+    code += LISTENS.format(port=0, words=words, stream=stream)
+    with programs.serving(python(tmp_path, code), tmp_path) as server:
+        socket.create_connection(("127.0.0.1", server.port)).close()
+
+
+def test_how_a_server_announces_itself_can_be_told(tmp_path: Path) -> None:
+    """A regular expression finds the port in other words, or the moment at which a port given beforehand is ready."""
+    code = LISTENS.format(port=0, words='f"see localhost:1\\nready, door {port}"', stream="stdout")
+    with programs.serving(python(tmp_path, code), tmp_path, announced=r"door (\d+)") as server:
+        socket.create_connection(("127.0.0.1", server.port)).close()
+    port = programs.free_port()
+    code = LISTENS.format(port=port, words='"ready"', stream="stderr")
+    with programs.serving(python(tmp_path, code), tmp_path, announced="^ready", port=port) as server:
+        assert server.url == f"https://localhost:{port}"
+        assert server.wait_for("read.") == "ready"
+    with pytest.raises(errors.OptionRefused, match="announced: it has no group"):
+        programs.serving(python(tmp_path, code), tmp_path, announced="^ready").__enter__()
+
+
+def test_a_silent_server_is_waited_for_at_its_port(tmp_path: Path) -> None:
+    """A server that says nothing is there once its port answers; a port that answers before is another's."""
+    port = programs.free_port()
+    command = python(tmp_path, LISTENS.format(port=port, words="input()", stream="stderr"))
+    with programs.serving(command, tmp_path, port=port, stdin="a configuration\n") as server:
+        assert server.port == port
+        assert server.wait_for("config") == "a configuration"
+        with pytest.raises(errors.PortInUse), programs.serving(command, tmp_path, port=port):
+            pass
+    with (
+        pytest.raises(errors.ProgramFailed, match="exit code 1; it said: no"),
+        programs.serving(python(tmp_path, "import sys; sys.exit('no')"), tmp_path, port=port),
+    ):
+        pass
+
+
+def test_a_line_of_the_log_can_be_waited_for(tmp_path: Path) -> None:
+    """What a server says of a caller is there when it is asked for; what it does not say is named."""
+    code = LISTENS.format(port=0, words='f"localhost:{port}"', stream="stdout")
+    code = code.replace("time.sleep(60)", "listener.accept(); print('refused: no certificate', file=sys.stderr)")
+    with programs.serving(python(tmp_path, code), tmp_path) as server:
+        with pytest.raises(errors.ProgramFailed, match="does not say 'refused'"):
+            server.wait_for("refused", timeout=0.2)
+        socket.create_connection(("127.0.0.1", server.port)).close()
+        assert server.wait_for("refused") == "refused: no certificate"
+        with pytest.raises(errors.ProgramFailed, match="ended with exit code 0"):
+            server.wait_for("forgiven")
