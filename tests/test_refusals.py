@@ -65,7 +65,7 @@ CASES = [
     Case(verification(26), "client", "client", "wrong-purpose", "unsupported_certificate", 60),
     Case(verification(62), "client", "client", "wrong-host", "bad_certificate", 60),
     Case(verification(92), "client", "client", "non-conforming", "certificate_unknown", 0),
-    Case(verification(9999), "client", "client", "bad-certificate", "bad_certificate", 60),
+    Case(verification(9999), "client", "client", "bad-certificate", "certificate_unknown", 60),
     # The same, as the other end hears of it.
     Case(tls("TLSV1_ALERT_UNKNOWN_CA"), "client", "server", "unknown-ca", "unknown_ca", 56, more=LATE | SENT),
     Case(tls("TLSV1_ALERT_UNKNOWN_CA"), "client", "server", "unknown-ca", "unknown_ca", 35, "TLSv1.2", SENT),
