@@ -259,8 +259,11 @@ def from_exception(
         return None
     cause, (reason, alert, by_other, curl) = told
     by: End = seen_by if not by_other else "server" if seen_by == "client" else "client"
-    number = (alerts or {}).get(by) if curl is None and (by_other or isinstance(cause, ssl.SSLError)) else None
-    if number or (number == 0 and in_handshake):  # afterwards close_notify is no more than a goodbye
+    if reason == "connection-lost" and curl is None:  # for curl an alert that was a mere warning changes nothing
+        curl = 35 if in_handshake else 56
+    is_tls = isinstance(cause, ssl.SSLError)
+    number = (alerts or {}).get(by) if is_tls or reason == "connection-lost" else None
+    if number or (number == 0 and (in_handshake or is_tls)):  # else close_notify is no more than a goodbye
         alert = ALERTS.get(number, f"0x{number:04x}")
         reason = (by_other and reason_of_alert(alert)) or reason
     elif reason == "no-client-certificate" and not by_other and tls_version != "TLSv1.3":
