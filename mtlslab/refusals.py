@@ -254,16 +254,18 @@ def from_exception(
     1.2). `alerts`, by sender, are the numbers of the alerts that were seen on the wire, where somebody looked: `ssl`
     keeps quiet about some. Returns None for an exception that is no refusal; see `refusal`.
     """
-    told = next(((cause, found) for cause in _causes(error) if (found := _read(cause))), None)
-    if told is None:
+    read = next(((cause, found) for cause in _causes(error) if (found := _read(cause))), None)
+    if read is None:
         return None
-    cause, (reason, alert, by_other, curl) = told
+    cause, (reason, alert, by_other, curl) = read
     by: End = seen_by if not by_other else "server" if seen_by == "client" else "client"
     if reason == "connection-lost" and curl is None:  # for curl an alert that was a mere warning changes nothing
         curl = 35 if in_handshake else 56
-    is_tls = isinstance(cause, ssl.SSLError)
-    number = (alerts or {}).get(by) if is_tls or reason == "connection-lost" else None
-    if number or (number == 0 and (in_handshake or is_tls)):  # else close_notify is no more than a goodbye
+    told = isinstance(cause, ssl.SSLError) or reason == "connection-lost"
+    number = (alerts or {}).get(by) if told else None
+    if number or (
+        number == 0 and (in_handshake or reason != "connection-lost")
+    ):  # else close_notify is no more than a goodbye
         alert = ALERTS.get(number, f"0x{number:04x}")
         reason = (by_other and reason_of_alert(alert)) or reason
     elif reason == "no-client-certificate" and not by_other and tls_version != "TLSv1.3":
