@@ -263,9 +263,7 @@ def from_exception(
         curl = 35 if in_handshake else 56
     told = isinstance(cause, ssl.SSLError) or reason == "connection-lost"
     number = (alerts or {}).get(by) if told else None
-    if number or (
-        number == 0 and (in_handshake or reason != "connection-lost")
-    ):  # else close_notify is no more than a goodbye
+    if number or (number == 0 and (in_handshake or reason != "connection-lost")):  # close_notify may be a goodbye
         alert = ALERTS.get(number, f"0x{number:04x}")
         reason = (by_other and reason_of_alert(alert)) or reason
     elif reason == "no-client-certificate" and not by_other and tls_version != "TLSv1.3":
