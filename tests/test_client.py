@@ -16,6 +16,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
+from mutants import mutants
 
 from given import CURL_VERSION, LOCALHOST, Call, Serve, curl, needs_curl
 from mtlslab import Answer, CertificateAuthority, Credential, Reply, errors, request
@@ -403,6 +404,20 @@ def test_a_server_that_floods_is_left(call: Call, server_credential: Credential)
         threading.Thread(target=serve, daemon=True).start()
         answer = call(f"https://127.0.0.1:{listener.getsockname()[1]}", timeout=60)
         assert refusal_of(answer) == ("client", "too-long", 63)
+
+
+def test_no_changed_reply_makes_a_call_fail_or_outlast_its_timeout(
+    call: Call, ca: CertificateAuthority, server_credential: Credential
+) -> None:
+    """Of servers that say almost the right thing, each gets an answer or a refusal, and none more time."""
+    contexts = [server_context(server_credential, client_ca=ca.certificate) for _ in range(2)]
+    contexts[1].maximum_version = ssl.TLSVersion.TLSv1_2
+    with mutants(contexts, seed=1) as port:
+        for number in range(250):
+            began = time.monotonic()
+            answer = call(f"{'https' if number % 8 else 'http'}://127.0.0.1:{port}", timeout=0.5)
+            assert (answer.refusal is None) == (answer.status is not None)
+            assert time.monotonic() - began < 5
 
 
 def test_plain_http_at_a_tls_port_is_a_refusal(serve: Serve, call: Call) -> None:

@@ -140,8 +140,8 @@ def record_with(
     ends with the client's handshake.
     """
     check_timeout(timeout)
-    client = _End("client", _plain(context), server_name or host)
-    with _keylog_of(context) as keylog, _dial(host, port, timeout) as wire:
+    with _keylog_of(_plain(context)) as keylog, _dial(host, port, timeout) as wire:
+        client = _End("client", context, host if server_name is None else server_name)
         talk = _Talk(client, wire, time.monotonic() + timeout, linger)
         talk.run(say)
         # A client that stops first leaves the server in mid-record, wherever the network happened to cut.
