@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import h11
 import httpx
 
 from mtlslab import errors, refusals
@@ -59,12 +61,15 @@ def request(
 ) -> Answer:
     """Make one HTTPS request over a new connection, as `curl --cacert … --cert … --key … URL` does.
 
-    The files are those of `client_context`; `timeout` is in seconds, for each step. Whatever the network or the
-    other end says no to comes back as `Answer.refusal`. Raises only for what can be seen before dialling:
-    `errors.FileRefused`, `errors.KeyMismatch`, `errors.OptionRefused` (also for a URL that is none).
+    The files are those of `client_context`; `timeout` is in seconds, for all of it (curl's --max-time), but for the
+    resolver. Whatever the network or the other end says no to comes back as `Answer.refusal`, also a reply of more
+    than `MAX_REPLY` bytes. Raises only for what can be seen before dialling: `errors.FileRefused`,
+    `errors.KeyMismatch`, `errors.OptionRefused` (also for a URL that is none).
     """
     check_url(url)
     check_timeout(timeout)
+    if not isinstance(password, str | None):
+        raise errors.OptionRefused("password", f"it is a str, not {type(password).__name__}")
     context = client_context(cacert=cacert, cert=cert, key=key, tls_max=tls_max, password=password)
     return exchange(
         url,
@@ -77,95 +82,143 @@ def request(
     )
 
 
+MAX_REPLY = 1 << 24
+"""The longest reply that is read, in bytes (curl's --max-filesize)."""
+
+
+def _whole(pieces: Iterator[bytes]) -> bytes:
+    body = bytearray()
+    for piece in pieces:
+        body += piece
+        if len(body) > MAX_REPLY:
+            raise OverflowError(f"the reply is longer than {MAX_REPLY} bytes")
+    return bytes(body)
+
+
 def exchange(
     url: str,
     context: ssl.SSLContext,
     *,
     sent_certificate: bool,
     server_name: str | None = None,
-    method: str = "GET",
-    headers: Mapping[str, str] | None = None,
-    content: bytes | str | None = None,
     timeout: float = 5.0,
-    patience: float | None = None,
+    step: float | None = None,
+    read: Callable[[Iterator[bytes]], bytes] = _whole,
+    **asked: Any,
 ) -> Answer:
-    """Make one request with a context of `client_context`, as `request` does.
+    """Make one request with a context of `client_context`, as `request` does. No other may use the context meanwhile.
 
     `server_name` is whom to ask for and to expect, where that is not the URL's host (curl's --connect-to).
-    `timeout` is for each step; `patience` is for all of them, and the reply's body is then read up to `BEGINNING` only.
+    `timeout` is for everything, `step` for each step of it (default: the same). `read` puts the reply's body together;
+    its pieces end with a `TimeoutError` when time is over. `asked` is for `method`, `headers`, `content`.
     """
-    extensions: dict[str, Any] = {} if server_name is None else {"sni_hostname": server_name}
-    expired = threading.Event()
+    ear = context._msg_callback = _Ear()  # type: ignore[attr-defined]
+    with _hung_up_after(timeout) as (expired, trace):
+        extensions = {"trace": trace, "timeout": dict.fromkeys(("connect", "read", "write"), step or timeout)}
+        message = _message(url, extensions | ({"sni_hostname": server_name} if server_name else {}), **asked)
+        try:
+            # trust_env=False: a proxy variable of the environment would send the request elsewhere.
+            with (
+                httpx.HTTPTransport(verify=context, trust_env=False) as transport,
+                contextlib.closing(transport.handle_request(message)) as reply,
+            ):
+                tls = reply.extensions["network_stream"].get_extra_info("ssl_object")
+                text = _text(read(_pieces(reply, expired)), reply.headers.get("content-type", ""))
+                return Answer(reply.status_code, text, dict(reply.headers), None, tls.version() if tls else None)
+        except (httpx.LocalProtocolError, h11.LocalProtocolError) as error:
+            raise errors.OptionRefused("method or headers", f"they cannot be sent: {error}") from None
+        except (httpx.RequestError, TimeoutError, OverflowError) as error:
+            early = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)  # ReadError, WriteError: afterwards
+            ended = TimeoutError(f"there was no whole reply after {timeout:g} s") if expired.is_set() else error
+            met: dict[str, Any] = {"sent_certificate": sent_certificate, "in_handshake": early, **vars(ear)}
+            return Answer(refusal=refusals.refusal(ended, seen_by="client", **met))
+
+
+@dataclass
+class _Ear:
+    """Hears what crosses in a handshake, by a hook that `ssl` has for debugging: its errors do not tell all of it.
+
+    The fields are those of `refusals.from_exception`. A server that went on after an alert of its own has not refused.
+    """
+
+    tls_version: str | None = None
+    asked: bool = False
+    alerts: dict[refusals.End, int] = field(default_factory=dict)
+
+    def __call__(self, _: object, direction: str, version: int, kind: int, message: int, data: bytes) -> None:
+        if kind == 21 and len(data) == 2:  # an alert (RFC 8446 §5.1, §6)
+            self.alerts["server" if direction == "read" else "client"] = data[1]
+        elif kind == 22 and direction == "read":  # a message of the handshake (RFC 8446 §4), perhaps CertificateRequest
+            self.tls_version = {0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}.get(version)
+            self.asked = self.asked or message == 13
+            self.alerts.clear()
+
+
+def _message(
+    url: str, extensions: dict[str, Any], method: str = "GET", headers: Any = None, content: Any = None
+) -> httpx.Request:
+    """Put a request together, with curl's usual headers. Raises `errors.OptionRefused` for what fits into none."""
     try:
-        # trust_env=False: a proxy variable of the environment would send the request elsewhere.
-        with (
-            _hung_up_after(patience, expired) as extensions["trace"],
-            httpx.Client(verify=context, trust_env=False, timeout=timeout) as client,
-            client.stream(method, url, headers=headers, content=content, extensions=extensions) as reply,
-        ):
-            tls = reply.extensions["network_stream"].get_extra_info("ssl_object")
-            tls_version = tls.version() if tls else None
-            text = _whole(reply) if patience is None else _beginning(reply, expired)
-            return Answer(reply.status_code, text, dict(reply.headers), None, tls_version)
-    except (httpx.LocalProtocolError, UnicodeEncodeError) as error:
+        body = content.encode() if isinstance(content, str) else content
+    except UnicodeEncodeError as error:
+        raise errors.OptionRefused("content", f"it cannot be encoded: {error}") from None
+    if not isinstance(body, bytes | None):
+        raise errors.OptionRefused("content", f"it is bytes or str, not {type(content).__name__}")
+    try:
+        sent = httpx.Headers({"Accept": "*/*", "User-Agent": "mtlslab"})
+        sent.update(headers)
+        return httpx.Request(method, url, headers=sent, content=body, extensions=extensions)
+    except (AttributeError, TypeError, ValueError) as error:
         raise errors.OptionRefused("method or headers", f"they cannot be sent: {error}") from None
-    except httpx.RequestError as error:
-        if expired.is_set():
-            error.__cause__ = TimeoutError(f"the reply was not complete after {patience:g} s")
-        return Answer(refusal=_refusal(error, sent_certificate=sent_certificate))
 
 
-BEGINNING = 65536
-
-
-def _whole(reply: httpx.Response) -> str:
-    reply.read()
-    return reply.text
-
-
-def _beginning(reply: httpx.Response, expired: threading.Event) -> str:
-    """Read a body that may have no end, or be slow in coming: what came in time is enough."""
-    text = ""
+def _pieces(reply: httpx.Response, expired: threading.Event) -> Iterator[bytes]:
+    """Give out a body as it comes, undecoded: nothing was asked for but the plain one."""
     try:
-        for piece in reply.iter_text():
-            text += piece
-            if len(text) >= BEGINNING:
-                break
+        yield from reply.iter_raw()
     except httpx.RequestError:
         if not expired.is_set():
             raise
-    return text
+    if expired.is_set():  # some bodies end where the connection does, and we have ended that
+        raise TimeoutError
 
 
-@contextmanager
-def _hung_up_after(seconds: float | None, expired: threading.Event) -> Iterator[Callable[[str, dict[str, Any]], None]]:
-    """Hang up after `seconds`: httpx's timeouts are for each read, and a server may drip for ever.
+def _text(body: bytes, content_type: str) -> str:
+    charset = re.search(r"charset=[\"']?([\w.:-]+)", content_type, re.IGNORECASE | re.ASCII)
+    with contextlib.suppress(LookupError, ValueError):  # some of Python's encodings are none of text
+        return body.decode(charset[1] if charset else "utf-8", "replace")
+    return body.decode("utf-8", "replace")
 
-    Yields a hook for httpx's "trace" extension, which learns of the connection.
+
+@contextlib.contextmanager
+def _hung_up_after(seconds: float) -> Iterator[tuple[threading.Event, Callable[[str, dict[str, Any]], None]]]:
+    """Hang up after `seconds`: httpx's timeouts are for each step, and a server may drip for ever.
+
+    Yields what tells that time is over, and a hook for httpx's "trace" extension, which learns of the connection.
     """
-    streams: list[Any] = []
+    expired, lines = threading.Event(), contextlib.ExitStack()
+    line: list[socket.socket] = []
 
     def hang_up() -> None:
         expired.set()
-        for stream in streams:
-            with suppress(OSError):
-                # Not SSLSocket's own shutdown: that would take TLS away under a read that still waits.
-                socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
+        with contextlib.suppress(OSError, IndexError):
+            line[0].shutdown(socket.SHUT_RDWR)
 
     def trace(event: str, info: dict[str, Any]) -> None:
-        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
-            streams.append(info["return_value"])
+        if event == "connection.connect_tcp.complete":  # the socket itself goes into an SSLSocket
+            line.append(lines.enter_context(info["return_value"].get_extra_info("socket").dup()))
             if expired.is_set():
                 hang_up()
 
-    timer = threading.Timer(seconds or 0, hang_up)
+    timer = threading.Timer(seconds, hang_up)
     timer.daemon = True
-    if seconds is not None:
-        timer.start()
-    try:
-        yield trace
-    finally:
-        timer.cancel()
+    timer.start()
+    with lines:
+        try:
+            yield expired, trace
+        finally:
+            timer.cancel()
+            timer.join()
 
 
 def check_timeout(timeout: float) -> None:
@@ -190,30 +243,3 @@ def check_url(url: str) -> httpx.URL:
     if problem:
         raise errors.OptionRefused("url", f"{url!r} is not one ({problem}); it looks like https://localhost:3000")
     return parsed
-
-
-def _refusal(error: httpx.RequestError, *, sent_certificate: bool) -> Refusal:
-    """Read an httpx error as the client's view of a refusal.
-
-    httpx tells the moment: ConnectError in the handshake, ReadError or WriteError after it. A verdict on the client's
-    certificate that comes after the client's handshake can only be TLS 1.3's (RFC 8446 §4.4.2.4, appendix E.1.2).
-    """
-    in_handshake = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-    refusal = refusals.from_exception(
-        error,
-        seen_by="client",
-        tls_version="TLSv1.2" if in_handshake else "TLSv1.3",
-        sent_certificate=sent_certificate,
-        in_handshake=in_handshake,
-    )
-    if refusal is not None:
-        return refusal
-    reason = "connection-lost" if "disconnected" in str(error) else "protocol-error"
-    return Refusal(
-        "server",
-        reason,
-        None,
-        52 if reason == "connection-lost" else 1,
-        str(error),
-        refusals.REASONS[reason].client_advice,
-    )

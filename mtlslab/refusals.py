@@ -1,8 +1,8 @@
 """The vocabulary of refusals: one table, and the way from an exception to its row.
 
 When TLS fails, one end says no and the other is told why in one byte, the description of an alert (RFC 8446 §6).
-Each end's library then words it in its own manner. A `Refusal` puts the two views into the same
-few words.
+Each end's library then words it in its own manner. A `Refusal` puts the two views into the same few words. Every
+refusal is made here, and what curl returns is known here.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import errno
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
+
+import httpx
 
 End = Literal["client", "server"]
 
@@ -22,9 +24,10 @@ End = Literal["client", "server"]
 class Refusal:
     """One no, as one end saw it.
 
-    Fields: `by`, the end that said no; `reason`, a key of `REASONS`; `alert`, RFC 8446's name of the TLS alert
-    that was sent or received, None if there was none; `curl_exit_code`, what curl returns to its caller in this
-    case (0: curl would not notice); `message`, the library's own words, unedited; `advice`, what to do about it.
+    Fields: `by`, the end that said no; `reason`, a key of `REASONS`; `alert`, the RFCs' name of the TLS alert that was
+    sent or received (see `ALERTS`), None if there was none; `curl_exit_code`, what curl returns to its caller in this
+    case (0: curl would not notice; where versions differ, that of 7.88: see `CURL_SINCE`); `message`, the library's own
+    words, unedited; `advice`, what to do about it.
     """
 
     by: End
@@ -56,287 +59,249 @@ class Reason:
     library_reasons: tuple[str, ...] = ()
 
 
-def _of_certificate(
-    meaning: str,
-    alert: str,
-    server_cure: str,
-    client_cure: str,
-    codes: tuple[int, ...],
-    library_reasons: tuple[str, ...] = (),
+def _certificate(
+    alert: str, codes: tuple[int, ...], meaning: str, cure: str, client_cure: str = "", names: str = ""
 ) -> Reason:
-    return Reason(
-        meaning,
-        alert,
-        client_advice=f"about the server's certificate: {server_cure}",
-        server_advice=f"about the client's certificate: {client_cure}",
-        verify_codes=codes,
-        library_reasons=library_reasons,
-    )
+    """A verdict on a certificate: `cure` is for the server's, and for the client's where that has none of its own."""
+    of_server, of_client = f"about the server's certificate: {cure}", "about the client's certificate: "
+    return Reason(meaning, alert, of_server, of_client + (client_cure or cure), codes, tuple(names.split()))
 
 
-def _of_connection(meaning: str, alert: str | None, advice: str, *library_reasons: str) -> Reason:
-    return Reason(meaning, alert, advice, advice, library_reasons=library_reasons)
+def _connection(alert: str | None, meaning: str, cure: str, names: str = "") -> Reason:
+    return Reason(meaning, alert, cure, cure, library_reasons=tuple(names.split()))
 
 
-_REISSUE = "have it issued again"
-
+# fmt: off
 REASONS: dict[str, Reason] = {
-    "no-client-certificate": Reason(
-        "the server insists on a client certificate, and got none",
-        "certificate_required",
-        "send a certificate: --cert and --key",
-        "the client must send a certificate: --cert and --key",
-        library_reasons=("PEER_DID_NOT_RETURN_A_CERTIFICATE",),
-    ),
-    "unknown-ca": _of_certificate(
+    "no-client-certificate": Reason("the server insists on a client certificate, and got none", "certificate_required",
+        "send a certificate: --cert and --key", "the client must send a certificate: --cert and --key",
+        library_reasons=("PEER_DID_NOT_RETURN_A_CERTIFICATE",)),
+    "unknown-ca": _certificate("unknown_ca", (2, 19, 20, 21),
         "the certificate does not lead to a CA that this end trusts",
-        "unknown_ca",
         "give the client the CA that issued it (--cacert), or the server its intermediates",
-        "use one from a CA that the server trusts, followed by its intermediates",
-        (2, 19, 20, 21),
-    ),
-    "self-signed": _of_certificate(
+        "use one from a CA that the server trusts, followed by its intermediates"),
+    "self-signed": _certificate("unknown_ca", (18,),
         "the certificate was signed with its own key, and is not itself trusted",
-        "unknown_ca",
-        "have a CA sign it, and give the client that CA (--cacert)",
-        "have a CA that the server trusts sign it",
-        (18,),
-    ),
-    "expired": _of_certificate(
-        "the certificate's notAfter has passed",
-        "certificate_expired",
-        f"{_REISSUE}; if it looks valid, check the client's clock",
-        f"{_REISSUE}; if it looks valid, check the server's clock",
-        (10,),
-    ),
-    "not-yet-valid": _of_certificate(
-        "the certificate's notBefore is still to come",
-        "bad_certificate",
-        "check both clocks; the client's may be behind",
-        "check both clocks; the server's may be behind",
-        (9,),
-    ),
-    "revoked": _of_certificate(
-        "the certificate stands on its CA's revocation list (CRL)",
-        "certificate_revoked",
-        "replace it, and find out why it was revoked",
-        "replace it, and find out why it was revoked",
-        (23,),
-    ),
-    "crl-missing": _of_certificate(
+        "have a CA sign it, and give the client that CA (--cacert)", "have a CA that the server trusts sign it"),
+    "expired": _certificate("certificate_expired", (10,), "the certificate's notAfter has passed",
+        "have it issued again; if it looks valid, check the client's clock",
+        "have it issued again; if it looks valid, check the server's clock"),
+    "not-yet-valid": _certificate("bad_certificate", (9,), "the certificate's notBefore is still to come",
+        "check both clocks; the client's may be behind", "check both clocks; the server's may be behind"),
+    "revoked": _certificate("certificate_revoked", (23,), "the certificate stands on its CA's revocation list (CRL)",
+        "replace it, and find out why it was revoked"),
+    "crl-missing": _certificate("unknown_ca", (3, 33),
         "this end insists on a revocation list (CRL), and has none from the certificate's issuer",
-        "unknown_ca",
         "give the client the CRL of the CA that issued it",
-        "give the server the CRL of the CA that issued it; the certificate itself may be good",
-        (3, 33),
-    ),
-    "crl-expired": _of_certificate(
+        "give the server the CRL of the CA that issued it; the certificate itself may be good"),
+    "crl-expired": _certificate("certificate_expired", (12,),
         "the revocation list (CRL) of the certificate's issuer is past its nextUpdate",
-        "certificate_expired",
-        "give the client a fresh CRL",
-        "give the server a fresh CRL; the certificate itself may be good",
-        (12,),
-    ),
-    "wrong-host": _of_certificate(
-        "the certificate is not for the name in the URL",
-        "bad_certificate",
+        "give the client a fresh CRL", "give the server a fresh CRL; the certificate itself may be good"),
+    "wrong-host": _certificate("bad_certificate", (62, 64), "the certificate is not for the name in the URL",
         "use a name from its subjectAltName, or have it issued with the name you use",
-        "have it issued for the name that the server expects",
-        (62, 64),
-    ),
-    "wrong-purpose": _of_certificate(
+        "have it issued for the name that the server expects"),
+    "wrong-purpose": _certificate("unsupported_certificate", (26,),
         "the certificate's extendedKeyUsage, or keyUsage, is not for this end of TLS",
-        "unsupported_certificate",
-        f"{_REISSUE} with extendedKeyUsage serverAuth",
-        f"{_REISSUE} with extendedKeyUsage clientAuth",
-        (26,),
-    ),
-    "non-conforming": _of_certificate(
+        "have it issued again with extendedKeyUsage serverAuth",
+        "have it issued again with extendedKeyUsage clientAuth"),
+    "non-conforming": _certificate("certificate_unknown", tuple(range(80, 94)),
         "a certificate of the chain breaks a rule of RFC 5280 that strict verifiers hold it to",
-        "certificate_unknown",
-        "have the certificate that the message names made again, as version 3 with the extensions of RFC 5280 §4.2",
-        "have the certificate that the message names made again, as version 3 with the extensions of RFC 5280 §4.2",
-        tuple(range(80, 94)),
-    ),
-    "invalid-ca": _of_certificate(
+        "have the certificate that the message names made again, as version 3 with the extensions of RFC 5280 §4.2"),
+    "invalid-ca": _certificate("unknown_ca", (32, 37, 79),
         "a certificate of the chain was signed by one that is no CA: no CA:TRUE, or no keyCertSign",
-        "unknown_ca",
         "have it issued by a CA; a server's certificate signs no others",
-        "have it issued by a CA; a client's certificate signs no others",
-        (32, 37, 79),
-    ),
-    "path-length": _of_certificate(
+        "have it issued by a CA; a client's certificate signs no others"),
+    "path-length": _certificate("unknown_ca", (25,),
         "there are more CAs in the chain than a pathLenConstraint above them allows",
-        "unknown_ca",
-        "have it issued by the CA that holds the constraint, or that CA issued again with a longer one",
-        "have it issued by the CA that holds the constraint, or that CA issued again with a longer one",
-        (25,),
-    ),
-    "name-constraints": _of_certificate(
+        "have it issued by the CA that holds the constraint, or that CA issued again with a longer one"),
+    "name-constraints": _certificate("certificate_unknown", (47, 48, 49, 51, 52, 53),
         "the certificate has a name that a CA above it may not vouch for",
-        "certificate_unknown",
-        "use a name within the CA's nameConstraints, or another CA",
-        "use a name within the CA's nameConstraints, or another CA",
-        (47, 48, 49, 51, 52, 53),
-    ),
-    "weak-key": _of_certificate(
-        "a key in the chain is too short",
-        "bad_certificate",
-        f"{_REISSUE} for a new key: RSA of 2048 bits or more, or P-256",
-        f"{_REISSUE} for a new key: RSA of 2048 bits or more, or P-256",
-        (66, 67),
-        ("EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL"),
-    ),
-    "weak-signature": _of_certificate(
+        "use a name within the CA's nameConstraints, or another CA"),
+    "weak-key": _certificate("bad_certificate", (66, 67), "a key in the chain is too short",
+        "have it issued again for a new key: RSA of 2048 bits or more, or P-256",
+        names="EE_KEY_TOO_SMALL CA_KEY_TOO_SMALL"),
+    "weak-signature": _certificate("bad_certificate", (68,),
         "a certificate of the chain is signed with a broken hash, such as SHA-1",
-        "bad_certificate",
-        f"{_REISSUE}, signed with SHA-256",
-        f"{_REISSUE}, signed with SHA-256",
-        (68,),
-        ("CA_MD_TOO_WEAK",),
-    ),
-    "bad-signature": _of_certificate(
+        "have it issued again, signed with SHA-256", names="CA_MD_TOO_WEAK"),
+    "bad-signature": _certificate("decrypt_error", (4, 7),
         "a signature does not verify: a changed certificate, or an end without the certificate's private key",
-        "decrypt_error",
         "check that the server holds the key of its certificate, and sends the right issuer",
-        "check that the client holds the key of its certificate, and sends the right issuer",
-        (7,),
-        ("BAD_SIGNATURE",),
-    ),
-    "bad-certificate": _of_certificate(
-        "the other end refused the certificate, and its alert does not say why",
-        "bad_certificate",
-        "read the client's log: the cause is known there",
-        "read the server's log: the cause is known there",
-        (),
-    ),
-    "key-mismatch": _of_connection(
-        "the private key does not belong to the first certificate of the file",
-        None,
+        "check that the client holds the key of its certificate, and sends the right issuer", "BAD_SIGNATURE"),
+    "bad-certificate": _certificate("certificate_unknown", (),
+        "the certificate was refused, for a cause that the alert does not tell, or that has no word of its own here",
+        "read the client's log: the cause is known there", "read the server's log: the cause is known there"),
+    "key-mismatch": _connection(None, "the private key does not belong to the first certificate of the file",
         "use the key that the certificate's CSR was made with; and in the file, put the certificate before its chain",
-        "KEY_VALUES_MISMATCH",
-        "KEY_TYPE_MISMATCH",
-    ),
-    "unreadable-file": _of_connection(
-        "a file is missing, or does not hold the PEM that is meant",
-        None,
-        "read which file the message names, and convert or replace it",
-    ),
-    "handshake-failure": _of_connection(
+        "KEY_VALUES_MISMATCH KEY_TYPE_MISMATCH"),
+    "unreadable-file": _connection(None, "a file is missing, or does not hold the PEM that is meant",
+        "read which file the message names, and convert or replace it"),
+    "handshake-failure": _connection("handshake_failure",
         "the two ends could not agree on how to speak; under TLS 1.2 also: a client certificate was missing",
-        "handshake_failure",
         "compare both ends' cipher suites, groups and signature algorithms; under TLS 1.2 also send a certificate",
-        "NO_SHARED_CIPHER",
-        "NO_SUITABLE_SIGNATURE_ALGORITHM",
-        "NO_SUITABLE_GROUPS",
-        "NO_SUITABLE_KEY_SHARE",
-    ),
-    "protocol-version": _of_connection(
-        "the two ends have no TLS version in common",
-        "protocol_version",
-        "let both ends speak TLS 1.2 or 1.3",
-        "UNSUPPORTED_PROTOCOL",
-        "NO_PROTOCOLS_AVAILABLE",
-    ),
-    "plain-http": _of_connection(
-        "a client spoke HTTP without TLS to a TLS port", None, "write https:// instead of http://", "HTTP_REQUEST"
-    ),
-    "not-tls": _of_connection(
-        "what came back, or came in, is not TLS",
-        None,
+        "NO_SHARED_CIPHER NO_SHARED_GROUPS NO_SHARED_SIGNATURE_ALGORITHMS NO_SHARED_SIGATURE_ALGORITHMS "
+        "NO_SUITABLE_SIGNATURE_ALGORITHM NO_SUITABLE_GROUPS NO_SUITABLE_KEY_SHARE NO_CIPHERS_AVAILABLE"),
+    "protocol-version": _connection("protocol_version", "the two ends have no TLS version in common",
+        "let both ends speak TLS 1.2 or 1.3", "UNSUPPORTED_PROTOCOL NO_PROTOCOLS_AVAILABLE"),
+    "plain-http": _connection(None, "a client spoke HTTP without TLS to a TLS port",
+        "write https:// instead of http://", "HTTP_REQUEST HTTPS_PROXY_REQUEST"),
+    "not-tls": _connection(None, "what came back, or came in, is not TLS",
         "check the port: something else than a TLS server answers there, or something else than a TLS client calls",
-        "WRONG_VERSION_NUMBER",
-        "UNKNOWN_PROTOCOL",
-        "PACKET_LENGTH_TOO_LONG",
-        "RECORD_LAYER_FAILURE",
-        "BAD_RECORD_TYPE",
-    ),
-    "protocol-error": _of_connection(
-        "one end broke a rule of TLS or of HTTP", None, "check that nothing between the two ends changes what they send"
-    ),
-    "connection-refused": _of_connection(
-        "nothing listens at that address", None, "start the server, or check host and port"
-    ),
-    "connection-lost": _of_connection(
-        "the connection ended in mid-sentence, without an alert",
-        None,
-        "read the other end's log; look for a proxy or firewall in between",
-        "UNEXPECTED_EOF_WHILE_READING",
-    ),
-    "host-not-found": _of_connection(
-        "the host's name has no address", None, "check the spelling of the host, or its DNS entry"
-    ),
-    "timed-out": _of_connection(
-        "the other end did not answer in time", None, "check that it is running and that no firewall drops its packets"
-    ),
+        "WRONG_VERSION_NUMBER UNKNOWN_PROTOCOL PACKET_LENGTH_TOO_LONG RECORD_LAYER_FAILURE BAD_RECORD_TYPE"),
+    "protocol-error": _connection(None, "one end broke a rule of TLS or of HTTP",
+        "check that nothing between the two ends changes what they send"),
+    "connection-refused": _connection(None, "nothing listens at that address",
+        "start the server, or check host and port"),
+    "connection-lost": _connection(None, "the connection ended in mid-sentence, and no alert said why",
+        "read the other end's log; look for a proxy or firewall in between", "UNEXPECTED_EOF_WHILE_READING"),
+    "host-not-found": _connection(None, "the host's name has no address",
+        "check the spelling of the host, or its DNS entry"),
+    "timed-out": _connection(None, "the other end did not answer in time",
+        "check that it is running and that no firewall drops its packets"),
+    "too-long": _connection(None, "the reply is longer than this client reads",
+        "fetch what is large with another program"),
 }
 """The closed vocabulary of `Refusal.reason`."""
+
+ALERTS = {
+    0: "close_notify", 10: "unexpected_message", 20: "bad_record_mac", 21: "decryption_failed", 22: "record_overflow",
+    30: "decompression_failure", 40: "handshake_failure", 41: "no_certificate", 42: "bad_certificate",
+    43: "unsupported_certificate", 44: "certificate_revoked", 45: "certificate_expired", 46: "certificate_unknown",
+    47: "illegal_parameter", 48: "unknown_ca", 49: "access_denied", 50: "decode_error", 51: "decrypt_error",
+    60: "export_restriction", 70: "protocol_version", 71: "insufficient_security", 80: "internal_error",
+    86: "inappropriate_fallback", 90: "user_canceled", 100: "no_renegotiation", 109: "missing_extension",
+    110: "unsupported_extension", 111: "certificate_unobtainable", 112: "unrecognized_name",
+    113: "bad_certificate_status_response", 114: "bad_certificate_hash_value", 115: "unknown_psk_identity",
+    116: "certificate_required", 117: "general_error", 120: "no_application_protocol", 121: "ech_required",
+}
+"""The alerts of RFC 9846 §6 (8446 §6), those that it has retired (RFC 5246 §7.2, 6066 §9), and that of RFC 9849."""
+
+_REASON_OF_ALERT = {
+    "close_notify": "connection-lost", "protocol_version": "protocol-version",
+    "handshake_failure": "handshake-failure", "insufficient_security": "handshake-failure",
+    "certificate_required": "no-client-certificate", "no_certificate": "no-client-certificate",
+    "bad_certificate": "bad-certificate", "certificate_unknown": "bad-certificate", "unknown_ca": "unknown-ca",
+    "certificate_revoked": "revoked", "certificate_expired": "expired",
+    "unsupported_certificate": "wrong-purpose", "decrypt_error": "bad-signature",
+}
+"""What an alert tells the end that receives it; any other alert is a protocol-error."""
+
+CURL = {
+    "host-not-found": 6, "connection-refused": 7, "timed-out": 28, "plain-http": 52, "too-long": 63,
+    "unreadable-file": 58, "unreadable-key": 58, "key-mismatch": 58,
+    # What h11 and httpcore say of HTTP that they cannot read; and anything else:
+    "Server disconnected": 52, "complete message body": 18, "illegal header line": 8, "bad Content-Length": 8,
+    "conflicting Content-Length": 0, "Receive buffer too long": 27, "Transfer-Encoding": 61, "chunk": 56,
+    "continuation line": 43, "_SWITCH_UPGRADE": 52, "": 1,
+}
+"""The exit codes of curl 7.88 for what has one of its own, whoever notices."""
+
+CURL_SINCE = {
+    "unreadable-key": ((8, 16), 43), "key-mismatch": ((8, 16), 43), "Receive buffer too long": ((8, 6), 100),
+}
+"""Where they changed: from which version on, and to what. From 8.17 on curl judges a server's certificate after the
+handshake: it exits as before, and the server hears no alert."""
+
+_ALERT_OF_VERIFY_CODE = {
+    1: "internal_error", 17: "internal_error", 69: "internal_error", 70: "internal_error", 5: "decrypt_error",
+    8: "decrypt_error", 22: "unknown_ca", 24: "unknown_ca", 32: "certificate_unknown", 37: "certificate_unknown",
+    **dict.fromkeys((6, 11, 13, 14, 15, 16, 27, 28, 63, 94), "bad_certificate"),
+}
+"""What OpenSSL sends where it is not the alert of the reason's row (its table is in ssl/statem/statem_lib.c)."""
+
+_REASON_OF_EXCEPTION: tuple[tuple[type[BaseException], str, bool], ...] = (
+    (ssl.SSLEOFError, "connection-lost", True), (ssl.SSLZeroReturnError, "connection-lost", True),
+    (ssl.SSLSyscallError, "connection-lost", True), (socket.gaierror, "host-not-found", False),
+    (TimeoutError, "timed-out", False), (ConnectionRefusedError, "connection-refused", True),
+    (ConnectionError, "connection-lost", True), (OverflowError, "too-long", False),
+)
+"""The reason behind an exception, and whether it was the other end's doing."""
+# fmt: on
+
+_UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EHOSTDOWN, errno.ENETDOWN}
+"""No way leads to that address: to a caller the same as nobody there."""
 
 CERTIFICATE_REASONS = frozenset(name for name, row in REASONS.items() if row.client_advice != row.server_advice)
 """The reasons that are a verdict on a certificate: the two ends had agreed on a TLS version before."""
 
 _REASON_OF_VERIFY_CODE = {code: name for name, row in REASONS.items() for code in row.verify_codes}
-_REASON_OF_LIBRARY_REASON = {text: name for name, row in REASONS.items() for text in row.library_reasons}
+_REASON_OF_NAME = {text: name for name, row in REASONS.items() for text in row.library_reasons}
 
-_REASON_OF_ALERT = {
-    "certificate_required": "no-client-certificate",
-    "unknown_ca": "unknown-ca",
-    "certificate_revoked": "revoked",
-    "certificate_expired": "expired",
-    "unsupported_certificate": "wrong-purpose",
-    "bad_certificate": "bad-certificate",
-    "certificate_unknown": "bad-certificate",
-    "decrypt_error": "bad-signature",
-    "handshake_failure": "handshake-failure",
-    "insufficient_security": "handshake-failure",
-    "protocol_version": "protocol-version",
-}
-"""What an alert tells the end that receives it; any other alert is a protocol-error."""
 
-_CURL_BY_REASON = {
-    "host-not-found": 6,
-    "connection-refused": 7,
-    "timed-out": 28,
-    "plain-http": 52,
-    "key-mismatch": 58,
-    "unreadable-file": 58,
-}
-"""curl's exit codes for failures that have one of their own, whoever notices."""
+class _Found(NamedTuple):
+    """What an exception tells: `by_other`, whether the other end said it; `curl`, the exit code where that is known."""
+
+    reason: str
+    alert: str | None
+    by_other: bool
+    curl: int | None = None
 
 
 def from_exception(
-    error: BaseException, *, seen_by: End, tls_version: str | None, sent_certificate: bool, in_handshake: bool
+    error: BaseException,
+    *,
+    seen_by: End,
+    tls_version: str | None,
+    sent_certificate: bool,
+    in_handshake: bool,
+    asked: bool | None = None,
+    alerts: Mapping[End, int] | None = None,
 ) -> Refusal | None:
     """Find the refusal behind an exception of `ssl`, `socket` or httpx, or behind one on its cause chain.
 
     `seen_by` is the end that caught it. `tls_version` is "TLSv1.2", "TLSv1.3" or None where not known.
     `sent_certificate` tells whether the client sent a certificate, `in_handshake` whether the client still was in its
-    handshake. Returns None for an exception that is no refusal.
+    handshake, `asked` whether the server had asked for a certificate (None: not known, and taken for granted under TLS
+    1.2). `alerts`, by sender, are the numbers of the alerts that were seen on the wire, where somebody looked: `ssl`
+    keeps quiet about some. Returns None for an exception that is no refusal; see `refusal`.
     """
-    found = next(filter(None, map(_reason_and_alert, _causes(error))), None)
-    if found is None:
+    read = next(((cause, found) for cause in _causes(error) if (found := _read(cause))), None)
+    if read is None:
         return None
-    cause, reason, alert, by_the_other = found
-    other: End = "server" if seen_by == "client" else "client"
-    by = other if by_the_other else seen_by
-    if (
-        reason == "handshake-failure"
-        and by == "server"
-        and by_the_other
-        and not sent_certificate
-        and tls_version != "TLSv1.3"
-    ):
-        reason = "no-client-certificate"  # TLS 1.2 has no alert of its own for it (RFC 5246 §7.4.6)
-    if reason == "no-client-certificate" and tls_version != "TLSv1.3":
-        alert = "handshake_failure"
+    cause, (reason, alert, by_other, curl) = read
+    by: End = seen_by if not by_other else "server" if seen_by == "client" else "client"
+    if reason == "connection-lost" and curl is None:  # for curl an alert that was a mere warning changes nothing
+        curl = 35 if in_handshake else 56
+    told = isinstance(cause, ssl.SSLError) or reason == "connection-lost"
+    number = (alerts or {}).get(by) if told else None
+    if number or (number == 0 and (in_handshake or reason != "connection-lost")):  # close_notify may be a goodbye
+        alert = ALERTS.get(number, f"0x{number:04x}")
+        reason = (by_other and reason_of_alert(alert)) or reason
+    elif reason == "no-client-certificate" and not by_other and tls_version != "TLSv1.3":
+        alert = "handshake_failure"  # TLS 1.2 has no alert of its own for it (RFC 5246 §7.4.6)
+    had_to = tls_version == "TLSv1.2" if asked is None else asked
+    if by == "server" != seen_by and had_to and not sent_certificate and alert in _NO_CERTIFICATE_IN_1_2:
+        reason = "no-client-certificate"
     row = REASONS[reason]
-    advice = row.client_advice if by == "client" else row.server_advice
-    return Refusal(by, reason, alert, _curl_exit_code(by, reason, alert, in_handshake), str(cause), advice)
+    curl = _curl_exit_code(by, reason, alert, in_handshake) if curl is None else curl
+    return Refusal(by, reason, alert, curl, str(cause), row.client_advice if by == "client" else row.server_advice)
+
+
+_NO_CERTIFICATE_IN_1_2 = ("handshake_failure", "bad_certificate")
+"""What servers say under TLS 1.2 to a client that shows none: OpenSSL and others the one, Go the other."""
+
+
+def refusal(error: BaseException, **met: Any) -> Refusal:
+    """Do what `from_exception` does, always: an exception that tells nothing is a connection that was lost."""
+    found = from_exception(error, **met) or from_exception(ConnectionError(str(error)), **met)
+    assert found is not None
+    return found
 
 
 def reason_of_alert(alert: str | None) -> str | None:
     """Return what an alert tells the end that receives it; None for no alert."""
     return None if alert is None else _REASON_OF_ALERT.get(alert, "protocol-error")
+
+
+def alert_in_clear(data: bytes) -> int | None:
+    """Return the number of the alert that bytes of the wire end with; None if with none, or with an encrypted one."""
+    found = re.search(rb"\x15\x03[\x00-\x04]\x00\x02[\x01\x02](.)\Z", data, re.DOTALL)
+    return found[1][0] if found else None
+
+
+def curl_exit_code(what: str, version: tuple[int, int] = (7, 88)) -> int:
+    """Return what a version of curl exits with for a row of `CURL`."""
+    since, later = CURL_SINCE.get(what, (version, CURL[what]))
+    return later if version >= since else CURL[what]
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -346,54 +311,56 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _reason_and_alert(error: BaseException) -> tuple[BaseException, str, str | None, bool] | None:
-    """Return (error, reason, alert, said by the other end?), or None where this exception does not tell."""
+def _read(error: BaseException) -> _Found | None:
+    """Return what this exception tells, None where it tells nothing."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        reason = _REASON_OF_VERIFY_CODE.get(error.verify_code, "bad-certificate")
-        return error, reason, REASONS[reason].alert, False
-    if isinstance(error, ssl.SSLError) and error.reason:
-        if received := _RECEIVED_ALERT.search(error.reason):
-            alert = received[received.lastindex or 1].lower()
-            return error, reason_of_alert(alert) or "protocol-error", alert, True
-        reason = _REASON_OF_LIBRARY_REASON.get(error.reason, "protocol-error")
-        return error, reason, REASONS[reason].alert, reason == "connection-lost"
-    if isinstance(error, OSError) and error.errno in _UNREACHABLE:
-        return error, "connection-refused", None, True
-    for kind, reason, by_the_other in _REASON_OF_EXCEPTION:
+        code = getattr(error, "verify_code", 0)
+        reason = _REASON_OF_VERIFY_CODE.get(code, "bad-certificate")
+        return _Found(reason, _ALERT_OF_VERIFY_CODE.get(code, REASONS[reason].alert), False)
+    for kind, reason, by_other in _REASON_OF_EXCEPTION:
         if isinstance(error, kind):
-            return error, reason, None, by_the_other
+            return _Found(reason, None, by_other)
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLWantReadError | ssl.SSLWantWriteError):
+        return _read_name(_name(error))
+    if isinstance(error, OSError) and error.errno in _UNREACHABLE:
+        return _Found("connection-refused", None, True)
+    if isinstance(error, httpx.RemoteProtocolError):
+        fault = next(words for words in CURL if words in str(error))
+        reason = "connection-lost" if fault == "Server disconnected" else "protocol-error"
+        return _Found(reason, None, True, curl_exit_code(fault))
     return None
 
 
-_RECEIVED_ALERT = re.compile(
-    "_ALERT_(.+)|^TLSV1_(UNRECOGNIZED_NAME|UNSUPPORTED_EXTENSION|BAD_CERTIFICATE_STATUS_RESPONSE)$"
-)
-"""OpenSSL's names for what the other end's alert said. The extensions' alerts (RFC 6066 §9) lack the word."""
+def _name(error: ssl.SSLError) -> str:
+    """Return OpenSSL's name for what went wrong: `ssl` does not know all of them, but has the words they stand for."""
+    words = re.sub(r"^\[[^]]*\] | \(_ssl\.c:\d+\)$", "", str(error.args[-1]) if error.args else "")
+    return re.sub(r"\W+", "_", getattr(error, "reason", None) or words).upper()
 
-_UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL}
-"""No way leads to that address: to a caller the same as nobody there."""
 
-_REASON_OF_EXCEPTION: tuple[tuple[type[BaseException], str, bool], ...] = (
-    (ssl.SSLEOFError, "connection-lost", True),
-    (ssl.SSLZeroReturnError, "connection-lost", True),
-    (socket.gaierror, "host-not-found", False),
-    (TimeoutError, "timed-out", False),
-    (ConnectionRefusedError, "connection-refused", True),
-    (ConnectionError, "connection-lost", True),
-)
+def _read_name(name: str) -> _Found:
+    """Return what OpenSSL's name tells. That of an alert which was received begins with the version that brought it.
+
+    For an alert that it has no name for, it has no words either; every error of its own has some.
+    """
+    said = re.fullmatch(r"(?:SSLV3|TLSV1|TLSV13|TLS|SSL_TLS)_(ALERT_)?(.+)", name)
+    alert = said[2].lower().replace("cancelled", "canceled") if said else name.lower()
+    if (said and (said[1] or alert in ALERTS.values())) or name == "NO_RENEGOTIATION":
+        return _Found(reason_of_alert(alert) or "", alert, True)
+    reason = _REASON_OF_NAME.get(name, "protocol-error")
+    sent = None if name.endswith("_AVAILABLE") else REASONS[reason].alert  # that was before anything was sent
+    return _Found(reason, sent, reason == "connection-lost" or name == "UNKNOWN_ERROR")
 
 
 def _curl_exit_code(by: End, reason: str, alert: str | None, in_handshake: bool) -> int:
-    """60: curl refuses the server's certificate; 35: a failed handshake; 56: a failed read; else `_CURL_BY_REASON`.
+    """60: curl refuses the server's certificate; 35: a failed handshake; 56: a failed read; else `CURL`.
 
-    Two exceptions. The alert certificate_expired in the handshake, though it is about curl's certificate, counts as
-    60 too (curl built on OpenSSL, in lib/vtls/openssl.c). And curl is not strict: it does not notice what is merely
-    non-conforming.
+    Three exceptions (curl built on OpenSSL, in lib/vtls/openssl.c). The alert certificate_expired in the handshake,
+    though it is about curl's certificate, counts as 60 too; certificate_required there, under TLS 1.2, is 98. And curl
+    is not strict: it does not notice what is merely non-conforming.
     """
-    if reason in _CURL_BY_REASON:
-        return _CURL_BY_REASON[reason]
+    if reason in CURL:
+        return curl_exit_code(reason)
     if by == "client" and reason in CERTIFICATE_REASONS:
         return 0 if reason == "non-conforming" else 60
-    if alert == "certificate_expired" and in_handshake:
-        return 60
-    return 35 if in_handshake else 56
+    early = {"certificate_expired": 60, "certificate_required": 98}.get(alert or "", 35)
+    return early if in_handshake else 56

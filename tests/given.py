@@ -1,6 +1,10 @@
 """What most tests need: a CA, a server's and a client's credential, their files, and a server."""
 
 import contextlib
+import os
+import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,3 +70,23 @@ def call(files: Path) -> Call:
         return request(url, **options)
 
     return with_credentials
+
+
+def curl_version() -> tuple[int, int] | None:
+    """Return the version of a curl that is built on OpenSSL; None where there is none."""
+    if shutil.which("curl") is None:
+        return None
+    said = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.match(r"curl (\d+)\.(\d+)\.\S+ .*\bOpenSSL/", said)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+CURL_VERSION = curl_version() or (0, 0)
+needs_curl = pytest.mark.skipif(CURL_VERSION == (0, 0), reason="needs a curl built on OpenSSL")
+
+
+def curl(url: str, options: dict[str, Path], *more: str) -> int:
+    """Let the real curl make the request; return its exit code. `options` are files, by curl's names for them."""
+    files = [word for name, path in options.items() for word in (f"--{name}", str(path))]
+    command = ["curl", "-q", "-sS", "-o", os.devnull, "--noproxy", "*", "--max-time", "10", *more, *files, url]
+    return subprocess.run(command, capture_output=True, check=False, timeout=20).returncode

@@ -6,6 +6,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,12 +16,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
+from mutants import mutants
 
-from given import LOCALHOST, Call, Serve
+from given import CURL_VERSION, LOCALHOST, Call, Serve, curl, needs_curl
 from mtlslab import Answer, CertificateAuthority, Credential, Reply, errors, request
 from mtlslab.contexts import client_context, server_context
 from mtlslab.credentials import certificate_pem, private_key_pem
 from mtlslab.profiles import SERVER
+from mtlslab.refusals import curl_exit_code
 
 
 def refusal_of(answer: Answer) -> tuple[str, str, int]:
@@ -94,7 +97,19 @@ BAD_OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("timeout", {"timeout": float("nan")}),
     ("method or headers", {"headers": {"X": "1\r\nY: 2"}}),
     ("method or headers", {"headers": {"X": "☃"}}),
+    ("method or headers", {"headers": {"X": 1}}),
+    ("method or headers", {"headers": {"X Y": "1"}}),
+    ("method or headers", {"headers": {None: "1"}}),
+    ("method or headers", {"headers": 7}),
+    ("method or headers", {"headers": {"Content-Length": "7"}, "content": "x"}),
     ("method or headers", {"method": "G ET"}),
+    ("method or headers", {"method": ""}),
+    ("method or headers", {"method": None}),
+    ("method or headers", {"method": 7}),
+    ("content", {"content": 7}),
+    ("content", {"content": ["x"]}),
+    ("content", {"content": "\udc80"}),
+    ("password", {"password": 7}),
 ]
 
 
@@ -267,23 +282,142 @@ def odd_server(server_credential: Credential) -> Iterator[Callable[[bytes | None
         each.close()
 
 
-REPLIES: dict[str, tuple[bytes | None, tuple[str, str, int]]] = {
-    "silence": (None, ("client", "timed-out", 28)),
-    "nothing": (b"", ("server", "connection-lost", 52)),
-    "no HTTP": (b"220 mail.example.org\r\n\r\n", ("server", "protocol-error", 1)),
-    "broken gzip": (
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
-        ("server", "protocol-error", 1),
-    ),
-    "half a reply": (b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\nabcd", ("server", "protocol-error", 1)),
+HEAD = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+REPLIES: dict[str, tuple[bytes, tuple[str, int]]] = {
+    "nothing": (b"", ("connection-lost", 52)),
+    "no HTTP": (b"220 mail.example.org\r\n\r\n", ("protocol-error", 1)),
+    "half a status line": (b"HTTP/1.1 20", ("connection-lost", 52)),
+    "no more than 100 Continue": (b"HTTP/1.1 100 Continue\r\n\r\n", ("connection-lost", 52)),
+    "an upgrade": (b"HTTP/1.1 101 Go\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", ("protocol-error", 52)),
+    "a header without a colon": (HEAD + b"X y\r\n\r\n", ("protocol-error", 8)),
+    "a header that goes on before it begins": (HEAD + b" X: y\r\n\r\n", ("protocol-error", 43)),
+    "a head of 200 kB": (HEAD + b"X: " + b"a" * 200_000 + b"\r\n\r\n", ("protocol-error", 27)),
+    "half a body": (HEAD + b"Content-Length: 40\r\n\r\nabcd", ("protocol-error", 18)),
+    "a length that is none": (HEAD + b"Content-Length: many\r\n\r\nabcd", ("protocol-error", 8)),
+    "two lengths": (HEAD + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcde", ("protocol-error", 0)),
+    "a chunk that is none": (CHUNKED + b"xyz\r\nabc", ("protocol-error", 56)),
+    "a chunk that is too long": (CHUNKED + b"4\r\nabcdXX0\r\n\r\n", ("protocol-error", 56)),
+    "half a chunk": (CHUNKED + b"9\r\nabcd", ("protocol-error", 18)),
+    "no last chunk": (CHUNKED + b"4\r\nabcd\r\n", ("protocol-error", 18)),
+    "a coding that nobody knows": (HEAD + b"Transfer-Encoding: odd\r\n\r\nx", ("protocol-error", 61)),
 }
+"""What a server says, and what the refusal is: why, and with which exit code."""
 
 
 @pytest.mark.parametrize("kind", REPLIES)
-def test_an_odd_server_is_a_refusal(call: Call, odd_server: Callable[[bytes | None], str], kind: str) -> None:
-    """Whatever comes back over the network becomes a refusal with a reason, and never an exception."""
+def test_an_odd_reply_is_a_refusal(call: Call, odd_server: Callable[[bytes | None], str], kind: str) -> None:
+    """Whatever comes back over the network becomes a refusal by the server with a reason, and never an exception."""
     reply, expected = REPLIES[kind]
-    assert refusal_of(call(odd_server(reply), timeout=0.5)) == expected
+    assert refusal_of(call(odd_server(reply))) == ("server", *expected)
+
+
+@needs_curl
+@pytest.mark.parametrize("kind", REPLIES)
+def test_the_real_curl_exits_as_our_refusals_say(
+    odd_server: Callable[[bytes | None], str], files: Path, kind: str
+) -> None:
+    """The exit codes of faults of HTTP are those of the real curl; of one that is not of another age."""
+    reply, (_, expected) = REPLIES[kind]
+    if kind == "a head of 200 kB":
+        expected = curl_exit_code("Receive buffer too long", CURL_VERSION)
+    assert curl(odd_server(reply), {"cacert": files / "ca.crt"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("reply", "text"),
+    [
+        (b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd", "abcd"),  # curl does not look
+        (b"Content-Length: 3\r\n\r\na\xffb", "a\N{REPLACEMENT CHARACTER}b"),
+        *(
+            (b"Content-Type: text/plain; charset=%b\r\nContent-Length: 1\r\n\r\nx" % charset, "x")
+            for charset in (b"base64", b"idna", b"undefined", b"hex", b"rot13", b"no-such", b"", b"'", b"a\xff")
+        ),
+        (b"Content-Type: text/plain; charset=latin-1\r\nContent-Length: 1\r\n\r\n\xe9", "é"),
+    ],
+)
+def test_an_odd_body_is_a_reply(call: Call, odd_server: Callable[[bytes | None], str], reply: bytes, text: str) -> None:
+    """What a server says of its body's encoding cannot make the call fail; the body is there, as well as can be."""
+    answer = call(odd_server(HEAD + reply))
+    assert (answer.status, answer.text) == (200, text)
+
+
+def test_a_redirect_to_nowhere_is_a_reply(call: Call, odd_server: Callable[[bytes | None], str]) -> None:
+    """A Location that is no URL is shown like any other."""
+    answer = call(odd_server(b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\nContent-Length: 0\r\n\r\n"))
+    assert (answer.status, answer.headers["location"]) == (302, "http://[::1")
+
+
+def test_silence_is_a_refusal(call: Call, odd_server: Callable[[bytes | None], str]) -> None:
+    """Who says nothing at all is not waited for."""
+    assert refusal_of(call(odd_server(None), timeout=0.3)) == ("client", "timed-out", 28)
+
+
+def endlessly(plain: socket.socket, context: ssl.SSLContext | None, first: bytes, then: bytes, pause: float) -> None:
+    """Say `first`, and `then` again and again, until the caller has gone."""
+    with contextlib.suppress(OSError):
+        wire = context.wrap_socket(plain, server_side=True) if context else plain
+        wire.recv(1 << 16)
+        wire.sendall(first)
+        while True:
+            wire.sendall(then)
+            time.sleep(pause)
+
+
+@pytest.mark.parametrize("scheme", ["https", "http"])
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX: ", b"a"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (HEAD + b"Content-Length: 1000000\r\n\r\n", b"a"),
+        (HEAD + b"Connection: close\r\n\r\n", b"a"),
+        (CHUNKED, b"1\r\na\r\n"),
+    ],
+    ids=["head", "not yet", "body", "body without an end", "chunks"],
+)
+def test_a_server_that_drips_is_left(
+    call: Call, server_credential: Credential, scheme: str, first: bytes, then: bytes
+) -> None:
+    """The timeout is for the whole call: a server that says a little, again and again, is hung up on."""
+    context = server_context(server_credential, client_auth="none") if scheme == "https" else None
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with listener.accept()[0] as plain:
+                endlessly(plain, context, first, then, 0.05)
+
+        threading.Thread(target=serve, daemon=True).start()
+        answer = call(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", timeout=0.5)
+        assert refusal_of(answer) == ("client", "timed-out", 28)
+
+
+def test_a_server_that_floods_is_left(call: Call, server_credential: Credential) -> None:
+    """No more of a reply is read than there is room for."""
+    context = server_context(server_credential, client_auth="none")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with listener.accept()[0] as plain:
+                endlessly(plain, context, HEAD + b"Connection: close\r\n\r\n", b"a" * (1 << 20), 0)
+
+        threading.Thread(target=serve, daemon=True).start()
+        answer = call(f"https://127.0.0.1:{listener.getsockname()[1]}", timeout=60)
+        assert refusal_of(answer) == ("client", "too-long", 63)
+
+
+def test_no_changed_reply_makes_a_call_fail_or_outlast_its_timeout(
+    call: Call, ca: CertificateAuthority, server_credential: Credential
+) -> None:
+    """Of servers that say almost the right thing, each gets an answer or a refusal, and none more time."""
+    contexts = [server_context(server_credential, client_ca=ca.certificate) for _ in range(2)]
+    contexts[1].maximum_version = ssl.TLSVersion.TLSv1_2
+    with mutants(contexts, seed=1) as port:
+        for number in range(250):
+            began = time.monotonic()
+            answer = call(f"{'https' if number % 8 else 'http'}://127.0.0.1:{port}", timeout=0.5)
+            assert (answer.refusal is None) == (answer.status is not None)
+            assert time.monotonic() - began < 5
 
 
 def test_plain_http_at_a_tls_port_is_a_refusal(serve: Serve, call: Call) -> None:

@@ -2,19 +2,22 @@
 
 import errno
 import re
+import shutil
 import socket
 import ssl
+import subprocess
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+from telling import MOMENTS, telling
 
-from mtlslab.refusals import CERTIFICATE_REASONS, REASONS, End, Refusal, from_exception
-
-ALERTS = {
-    *("bad_certificate", "certificate_expired", "certificate_required", "certificate_unknown", "decrypt_error"),
-    *("handshake_failure", "protocol_version", "unknown_ca", "unsupported_certificate", "certificate_revoked"),
-}
+import mtlslab
+from given import Call, curl, needs_curl
+from mtlslab import CertificateAuthority, Credential
+from mtlslab.refusals import ALERTS, CERTIFICATE_REASONS, REASONS, End, Refusal, alert_in_clear, from_exception, refusal
 
 
 def verification(code: int) -> ssl.SSLCertVerificationError:
@@ -26,9 +29,16 @@ def verification(code: int) -> ssl.SSLCertVerificationError:
 
 
 def tls(reason: str) -> ssl.SSLError:
-    """Make what the ssl module raises for anything else."""
-    error = ssl.SSLError(1, f"[SSL: {reason}]")
+    """Make what the ssl module raises for anything else that it has a name for."""
+    error = ssl.SSLError(1, f"[SSL: {reason}] words (_ssl.c:1006)")
     error.reason = reason
+    return error
+
+
+def unnamed(words: str) -> ssl.SSLError:
+    """Make what the ssl module raises for what OpenSSL alone has words for."""
+    error = ssl.SSLError(1, f"[SSL] {words} (_ssl.c:1006)")
+    error.reason = None  # type: ignore[assignment]  # as it does
     return error
 
 
@@ -49,6 +59,11 @@ class Case:
         return f"{getattr(self.error, 'reason', None) or type(self.error).__name__}-{self.seen_by}-{self.tls_version}"
 
 
+def heard(**alerts: int) -> dict[str, Any]:
+    """Whose alert of which number was seen on the wire."""
+    return {"alerts": alerts}
+
+
 LATE = {"in_handshake": False}
 SENT = {"sent_certificate": True}
 REQUIRED_13, REQUIRED_12 = tls("TLSV13_ALERT_CERTIFICATE_REQUIRED"), tls("SSLV3_ALERT_HANDSHAKE_FAILURE")
@@ -65,7 +80,7 @@ CASES = [
     Case(verification(26), "client", "client", "wrong-purpose", "unsupported_certificate", 60),
     Case(verification(62), "client", "client", "wrong-host", "bad_certificate", 60),
     Case(verification(92), "client", "client", "non-conforming", "certificate_unknown", 0),
-    Case(verification(9999), "client", "client", "bad-certificate", "bad_certificate", 60),
+    Case(verification(9999), "client", "client", "bad-certificate", "certificate_unknown", 60),
     # The same, as the other end hears of it.
     Case(tls("TLSV1_ALERT_UNKNOWN_CA"), "client", "server", "unknown-ca", "unknown_ca", 56, more=LATE | SENT),
     Case(tls("TLSV1_ALERT_UNKNOWN_CA"), "client", "server", "unknown-ca", "unknown_ca", 35, "TLSv1.2", SENT),
@@ -89,6 +104,59 @@ CASES = [
     Case(tls("SOMETHING_NEW"), "client", "client", "protocol-error", None, 35),
     Case(tls("HTTP_REQUEST"), "server", "server", "plain-http", None, 52),
     Case(tls("WRONG_VERSION_NUMBER"), "client", "client", "not-tls", None, 35),
+    Case(tls("NO_PROTOCOLS_AVAILABLE"), "client", "client", "protocol-version", None, 35),  # nothing was sent
+    Case(unnamed("no suitable groups"), "server", "server", "handshake-failure", "handshake_failure", 35),
+    Case(ssl.SSLError("made by Python itself"), "server", "server", "protocol-error", None, 35),
+    Case(ssl.SSLError(), "client", "client", "protocol-error", None, 35),
+    # Alerts that OpenSSL has no name for, or `ssl` none: 3.11 to 3.15 differ in that.
+    Case(
+        unnamed("tlsv1 alert no application protocol"),
+        "client",
+        "server",
+        "protocol-error",
+        "no_application_protocol",
+        35,
+    ),
+    Case(
+        tls("TLSV1_ALERT_NO_APPLICATION_PROTOCOL"), "client", "server", "protocol-error", "no_application_protocol", 35
+    ),
+    Case(unnamed("tlsv1 alert unknown psk identity"), "server", "client", "protocol-error", "unknown_psk_identity", 35),
+    Case(tls("TLSV1_CERTIFICATE_UNOBTAINABLE"), "client", "server", "protocol-error", "certificate_unobtainable", 35),
+    Case(
+        tls("TLSV1_BAD_CERTIFICATE_HASH_VALUE"), "server", "client", "protocol-error", "bad_certificate_hash_value", 35
+    ),
+    Case(tls("TLSV1_ALERT_USER_CANCELLED"), "client", "server", "protocol-error", "user_canceled", 35),
+    Case(tls("NO_RENEGOTIATION"), "client", "server", "protocol-error", "no_renegotiation", 35),
+    Case(unnamed("unknown error"), "client", "server", "protocol-error", None, 35),
+    Case(unnamed("unknown error"), "client", "server", "protocol-error", "general_error", 35, more=heard(server=117)),
+    Case(unnamed("unknown error"), "server", "client", "protocol-error", "0x00ff", 35, more=heard(client=255)),
+    # What is said is kept, and told by what was seen on the wire.
+    Case(
+        tls("TLSV1_ALERT_INSUFFICIENT_SECURITY"), "client", "server", "handshake-failure", "insufficient_security", 35
+    ),
+    Case(REQUIRED_13, "client", "server", "no-client-certificate", "certificate_required", 98, "TLSv1.2"),
+    Case(REQUIRED_12, "client", "server", "handshake-failure", "handshake_failure", 35, "TLSv1.2", {"asked": False}),
+    Case(
+        tls("TLSV1_ALERT_BAD_CERTIFICATE"),
+        "client",
+        "server",
+        "no-client-certificate",
+        "bad_certificate",
+        35,
+        "TLSv1.2",
+    ),
+    Case(tls("DECODE"), "server", "server", "protocol-error", "decode_error", 35, more=heard(server=50)),
+    Case(ssl.SSLEOFError(8, "EOF"), "client", "server", "expired", "certificate_expired", 35, more=heard(server=45)),
+    Case(
+        ssl.SSLZeroReturnError(6, "closed"),
+        "client",
+        "server",
+        "connection-lost",
+        "close_notify",
+        35,
+        more=heard(server=0),
+    ),
+    Case(ssl.SSLEOFError(8, "EOF"), "client", "server", "connection-lost", None, 56, more=LATE | heard(server=0)),
     # The network's.
     Case(tls("UNEXPECTED_EOF_WHILE_READING"), "server", "client", "connection-lost", None, 35),
     Case(ConnectionResetError(errno.ECONNRESET, "reset"), "client", "server", "connection-lost", None, 35),
@@ -105,10 +173,10 @@ CASES = [
 def test_an_exception_leads_to_its_row(case: Case) -> None:
     """Who said no, why, by which alert, what curl returns, the library's own words, and the advice for that end."""
     met: dict[str, Any] = {"sent_certificate": False, "in_handshake": True} | case.more
-    refusal = from_exception(case.error, seen_by=case.seen_by, tls_version=case.tls_version, **met)
+    made = from_exception(case.error, seen_by=case.seen_by, tls_version=case.tls_version, **met)
     row = REASONS[case.reason]
     advice = row.client_advice if case.by == "client" else row.server_advice
-    assert refusal == Refusal(case.by, case.reason, case.alert, case.curl, str(case.error), advice)
+    assert made == Refusal(case.by, case.reason, case.alert, case.curl, str(case.error), advice)
 
 
 def test_a_refusal_is_found_behind_other_exceptions() -> None:
@@ -122,15 +190,190 @@ def test_a_refusal_is_found_behind_other_exceptions() -> None:
         except RuntimeError:
             raise ValueError("an outer one")  # noqa: B904
     except ValueError as outer:
-        refusal = from_exception(outer, seen_by="client", tls_version=None, sent_certificate=False, in_handshake=True)
-    assert refusal is not None
-    assert (refusal.reason, refusal.message) == ("wrong-host", str(verification(62)))
+        found = from_exception(outer, seen_by="client", tls_version=None, sent_certificate=False, in_handshake=True)
+    assert found is not None
+    assert (found.reason, found.message) == ("wrong-host", str(verification(62)))
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyError("y"), FileNotFoundError(2, "no such file")])
 def test_what_is_no_refusal_is_none(error: Exception) -> None:
     """An error of ours is not dressed up as somebody's refusal."""
     assert from_exception(error, seen_by="client", tls_version=None, sent_certificate=False, in_handshake=True) is None
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), OSError("y"), ssl.SSLWantReadError()])
+@pytest.mark.parametrize("seen_by", ["client", "server"])
+def test_there_is_always_a_refusal_for_who_needs_one(error: Exception, seen_by: End) -> None:
+    """What tells nothing is a connection that the other end lost, in the words that there are."""
+    met: dict[str, Any] = {"tls_version": None, "sent_certificate": False, "in_handshake": True}
+    made = refusal(error, seen_by=seen_by, **met)
+    assert (made.by, made.reason, made.message) == (
+        {"client": "server", "server": "client"}[seen_by],
+        "connection-lost",
+        str(error),
+    )
+    assert refusal(tls("HTTP_REQUEST"), seen_by="server", **met).reason == "plain-http"
+
+
+def test_a_refusal_is_made_in_one_place() -> None:
+    """Nothing else in the package makes a Refusal by hand, so nothing else can get it wrong."""
+    package = Path(mtlslab.__file__).parent
+    by_hand = {path.name for path in package.rglob("*.py") if re.search(r"\bRefusal\(", path.read_text("utf-8"))}
+    assert by_hand - {"server.py", "connection.py"} == {"refusals.py"}
+
+
+@pytest.mark.parametrize(
+    ("data", "number"),
+    [
+        (b"\x15\x03\x03\x00\x02\x02\x28", 40),
+        (b"\x16\x03\x03\x00\x01a\x15\x03\x01\x00\x02\x01\x0a", 10),
+        (b"\x15\x03\x03\x00\x1a" + bytes(26), None),
+        (b"\x17\x03\x03\x00\x02\x02\x28", None),
+        (b"\x15\x03\x03\x00\x02\x02", None),
+        (b"", None),
+    ],
+)
+def test_an_alert_in_the_clear_is_read(data: bytes, number: int | None) -> None:
+    """The last bytes that an end says are its alert, where they are one that nobody has encrypted."""
+    assert alert_in_clear(data) == number
+
+
+# --- every alert, at every moment, by real connections ---------------------------------------------
+
+RFC_8446 = [0, 10, 20, 22, 40, *range(42, 52), 70, 71, 80, 86, 90, 109, 110, 112, 113, 115, 116, 120]
+RFC_5246 = [21, 30, 41, 60, 100, 111, 114]
+NUMBERS = [*RFC_8446, *RFC_5246, 117, 121, 1, 127, 255]
+
+
+def test_the_alerts_have_the_names_of_the_registry() -> None:
+    """Every alert of RFC 8446 and 5246, and the two that came later."""
+    assert set(ALERTS) == {*RFC_8446, *RFC_5246, 117, 121}
+    assert (ALERTS[0], ALERTS[116], ALERTS[117], ALERTS[121]) == (
+        *("close_notify", "certificate_required", "general_error", "ech_required"),
+    )
+
+
+@dataclass(frozen=True)
+class Told:
+    """A moment at which a server says an alert, and what is then so."""
+
+    version: str
+    moment: str
+    level: int
+
+    def __str__(self) -> str:
+        return f"{self.version} {self.moment} {'warning' if self.level == 1 else 'fatal'}"
+
+    @property
+    def early(self) -> bool:
+        """Whether the client is still in its handshake."""
+        return self.moment in MOMENTS[:2] or (self.version == "1.2" and self.moment == MOMENTS[2])
+
+    def says(self, number: int) -> str | None:
+        """The alert that the refusal has: a goodbye after the handshake is none."""
+        goodbye = number == 0 and not self.early and (self.level == 1 or self.version == "1.3")
+        return None if goodbye else ALERTS.get(number, f"0x{number:04x}")
+
+
+TOLD = [Told(version, moment, level) for version in ("1.2", "1.3") for moment in MOMENTS for level in (2, 1)]
+
+
+@pytest.mark.parametrize("told", TOLD, ids=str)
+def test_every_alert_is_told_as_it_was_said(
+    told: Told, call: Call, ca: CertificateAuthority, server_credential: Credential, tmp_path: Path
+) -> None:
+    """Bare or in context, encrypted or not, with a name or without: the refusal is the server's, and has its alert."""
+    for number in NUMBERS:
+        alert = bytes([told.level, number])
+        with telling(server_credential, told.version, told.moment, alert, tmp_path, ca.certificate) as port:
+            refused = call(f"https://127.0.0.1:{port}", cert=None, key=None).refusal
+        assert refused is not None
+        assert (refused.by, refused.alert) == ("server", told.says(number))
+
+
+@needs_curl
+@pytest.mark.parametrize("told", TOLD, ids=str)
+def test_the_real_curl_exits_as_the_refusal_says(
+    told: Told, call: Call, files: Path, ca: CertificateAuthority, server_credential: Credential, tmp_path: Path
+) -> None:
+    """For each of the alerts that curl makes something of, and for some others."""
+    for number in (0, 40, 45, 48, 90, 100, 116, 117):
+        alert = bytes([told.level, number])
+        with telling(server_credential, told.version, told.moment, alert, tmp_path, ca.certificate) as port:
+            refused = call(f"https://127.0.0.1:{port}", cert=None, key=None).refusal
+            assert refused is not None
+            assert curl(f"https://127.0.0.1:{port}", {"cacert": files / "ca.crt"}) == refused.curl_exit_code, number
+
+
+@pytest.mark.parametrize("asks", [True, False])
+@pytest.mark.parametrize("shows", [True, False])
+@pytest.mark.parametrize("moment", MOMENTS[:3])
+def test_a_certificate_was_missing_only_where_one_was_asked_for(
+    moment: str,
+    shows: bool,
+    asks: bool,
+    call: Call,
+    ca: CertificateAuthority,
+    server_credential: Credential,
+    tmp_path: Path,
+) -> None:
+    """Under TLS 1.2 handshake_failure means that only after a CertificateRequest, and if the client sent none."""
+    pair = {} if shows else {"cert": None, "key": None}
+    with telling(server_credential, "1.2", moment, b"\x02\x28", tmp_path, ca.certificate if asks else None) as port:
+        refused = call(f"https://127.0.0.1:{port}", **pair).refusal
+    assert refused is not None
+    missing = asks and not shows and moment != "at once"
+    assert (refused.reason, refused.alert) == (
+        *("no-client-certificate" if missing else "handshake-failure", "handshake_failure"),
+    )
+
+
+OPENSSL = shutil.which("openssl")
+S_SERVER: dict[str, tuple[list[str], dict[str, Any], tuple[str, str, str]]] = {
+    "no suite": (
+        ["-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-CCM"],
+        {},
+        ("server", "handshake-failure", "handshake_failure"),
+    ),
+    "another ALPN": (["-alpn", "h3"], {}, ("server", "protocol-error", "no_application_protocol")),
+    "no certificate": (
+        ["-Verify", "1"],
+        {"cert": None, "key": None},
+        ("server", "no-client-certificate", "certificate_required"),
+    ),
+    "no certificate, 1.2": (
+        *(["-Verify", "1", "-tls1_2"], {"cert": None, "key": None}),
+        ("server", "no-client-certificate", "handshake_failure"),
+    ),
+    "no version": (["-tls1_3"], {"tls_max": "1.2"}, ("server", "protocol-version", "protocol_version")),
+    "no signature algorithm": (
+        ["-sigalgs", "RSA-PSS+SHA256"],
+        {},
+        ("server", "handshake-failure", "handshake_failure"),
+    ),
+}
+
+
+@pytest.mark.skipif(OPENSSL is None or sys.platform == "win32", reason="needs the openssl program")
+@pytest.mark.parametrize("kind", S_SERVER)
+def test_what_openssl_s_server_refuses(
+    kind: str, call: Call, server_credential: Credential, files: Path, tmp_path: Path
+) -> None:
+    """Who refused, why, and by which alert, where OpenSSL's own server says no."""
+    options, more, expected = S_SERVER[kind]
+    certificate, key = server_credential.save(tmp_path, "server")
+    command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-www", "-cert", str(certificate), "-key", str(key)]
+    command += ["-CAfile", str(files / "ca.crt"), "-verify_return_error", *options]
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, **pipes) as server:
+        try:
+            assert server.stdout
+            port = next(int(line.rsplit(":", 1)[1]) for line in server.stdout if line.startswith("ACCEPT"))
+            refused = call(f"https://127.0.0.1:{port}", **more).refusal
+        finally:
+            server.kill()
+    assert refused is not None
+    assert (refused.by, refused.reason, refused.alert) == expected
 
 
 def test_the_vocabulary_is_whole() -> None:
@@ -140,7 +383,7 @@ def test_the_vocabulary_is_whole() -> None:
         assert row.meaning
         assert row.client_advice
         assert row.server_advice
-        assert row.alert is None or row.alert in ALERTS
+        assert row.alert is None or row.alert in ALERTS.values()
 
 
 def test_no_two_reasons_claim_the_same_cause() -> None:
@@ -162,5 +405,5 @@ def test_a_verdict_on_a_certificate_is_known_as_one() -> None:
 
 def test_a_refusal_shows_what_matters() -> None:
     """A refusal's text says who, why, with which alert and exit code, and leaves out what varies by OpenSSL."""
-    refusal = Refusal("server", "unknown-ca", "unknown_ca", 56, "[SSL: TLSV1_ALERT_UNKNOWN_CA]", "…")
-    assert repr(refusal) == "<Refusal by the server: unknown-ca, alert unknown_ca, curl exit code 56>"
+    made = Refusal("server", "unknown-ca", "unknown_ca", 56, "[SSL: TLSV1_ALERT_UNKNOWN_CA]", "…")
+    assert repr(made) == "<Refusal by the server: unknown-ca, alert unknown_ca, curl exit code 56>"

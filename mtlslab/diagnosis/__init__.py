@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mtlslab import errors
-from mtlslab.client import check_timeout, check_url, exchange
+from mtlslab.client import check_timeout, check_url
 from mtlslab.contexts import FilePath, TLSVersion, client_context
 from mtlslab.diagnosis.connection import look
 from mtlslab.diagnosis.files import OF_LOADING, PUT_UP_WITH, Files, of_files
 from mtlslab.diagnosis.finding import BLOCKING, Diagnosis, Finding, Unknown, as_sentence, ranked
 from mtlslab.diagnosis.findings import of_answer, of_plain_url, of_success, refused_in_http, unknown_here
+from mtlslab.diagnosis.patience import exchange
 
 __all__ = ["Diagnosis", "Finding", "Unknown", "diagnose"]
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from cryptography import x509
 
 from mtlslab import refusals
-from mtlslab.client import Answer, exchange
+from mtlslab.client import Answer
 from mtlslab.contexts import client_context
 from mtlslab.diagnosis.connection import Glimpse, look
 from mtlslab.diagnosis.files import Files, extension_of, is_forged, lacks, purpose_missing
 from mtlslab.diagnosis.finding import Finding, Likelihood, Unknown, as_sentence
+from mtlslab.diagnosis.patience import exchange
 from mtlslab.display import general_names, name, printable, public_key, said
 from mtlslab.refusals import Refusal
 
@@ -76,7 +77,8 @@ def of_answer(answer: Answer, host: str, files: Files, glimpse: Glimpse | None) 
         )
         found = list(_of_server_refusal(refusal.alert, evidence, files, glimpse))
         sentence, advice = _OF_OTHER_ALERT.get(refusal.alert or "", ("", as_sentence(refusal.advice)))
-        yield from found or [Finding(refusal.reason, "likely", evidence, sentence, advice)]
+        told = refusal.reason if refusal.reason != "no-client-certificate" else "protocol-error"  # it has not asked
+        yield from found or [Finding(told, "likely", evidence, sentence, advice)]
 
 
 def _of_client_refusal(refusal: Refusal, host: str, files: Files, glimpse: Glimpse | None) -> Iterator[Finding]:

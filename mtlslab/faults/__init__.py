@@ -9,11 +9,12 @@ gallery of notebook 08 shows, what the tests hold against real connections, and 
 """
 
 from mtlslab.faults.gallery import gallery, index_of_messages
-from mtlslab.faults.minting import altered, key_that_claims, signed_with_sha1, version_1
+from mtlslab.faults.minting import altered, signed_with_sha1, version_1
 from mtlslab.faults.setup import Lab, Setup
 from mtlslab.faults.staging import Case, running, stage, staged, write_files
 from mtlslab.faults.table import FAULTS
 from mtlslab.faults.verdicts import ACCEPTED, Family, Fault, Verdict
+from mtlslab.handshake.der import key_that_claims
 
 __all__ = [
     "ACCEPTED",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import ssl
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from mtlslab.authority import CertificateAuthority
 from mtlslab.client import Answer
+from mtlslab.contexts import hold_against
 from mtlslab.credentials import (
     Credential,
     PrivateKey,
@@ -28,6 +27,7 @@ from mtlslab.credentials import (
     signature_hash,
 )
 from mtlslab.faults.setup import Lab, Setting, Setup
+from mtlslab.handshake.der import items, wrap
 
 if TYPE_CHECKING:
     from mtlslab.faults.staging import Case
@@ -73,15 +73,15 @@ def version_1(certificate: x509.Certificate, signer: PrivateKey) -> x509.Certifi
 
     In TBSCertificate (RFC 5280 §4.1) the version and the extensions are the two optional fields tagged [0] and [3].
     """
-    fields = [f for f in _der_items(_der_items(certificate.tbs_certificate_bytes)[0][1]) if f[0] not in (0xA0, 0xA3)]
-    return _assembled(b"".join(_der(tag, content) for tag, content in fields), signer, fields[1][1], hashes.SHA256())
+    fields = [f for f in items(items(certificate.tbs_certificate_bytes)[0][1]) if f[0] not in (0xA0, 0xA3)]
+    return _assembled(b"".join(wrap(tag, content) for tag, content in fields), signer, fields[1][1], hashes.SHA256())
 
 
 def signed_with_sha1(certificate: x509.Certificate, signer: PrivateKey) -> x509.Certificate:
     """Make a certificate again, signed with ECDSA over SHA-1."""
-    fields = _der_items(_der_items(certificate.tbs_certificate_bytes)[0][1])
-    algorithm = _der(0x06, bytes.fromhex("2a8648ce3d0401"))  # ecdsa-with-SHA1 (RFC 3279 §2.2.3)
-    body = b"".join(_der(tag, algorithm if at == 2 else content) for at, (tag, content) in enumerate(fields))
+    fields = items(items(certificate.tbs_certificate_bytes)[0][1])
+    algorithm = wrap(0x06, bytes.fromhex("2a8648ce3d0401"))  # ecdsa-with-SHA1 (RFC 3279 §2.2.3)
+    body = b"".join(wrap(tag, algorithm if at == 2 else content) for at, (tag, content) in enumerate(fields))
     return _assembled(body, signer, algorithm, hashes.SHA1())
 
 
@@ -89,50 +89,9 @@ def _assembled(
     tbs_fields: bytes, signer: PrivateKey, algorithm: bytes, hash_: hashes.HashAlgorithm
 ) -> x509.Certificate:
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
-    tbs = _der(0x30, tbs_fields)
+    tbs = wrap(0x30, tbs_fields)
     signature = signer.sign(tbs, ec.ECDSA(hash_))
-    return x509.load_der_x509_certificate(_der(0x30, tbs + _der(0x30, algorithm) + _der(0x03, b"\0" + signature)))
-
-
-def _der(tag: int, content: bytes) -> bytes:
-    """Write one DER value: tag, length, content (X.690 §8.1)."""
-    length = len(content)
-    if length < 0x80:
-        return bytes([tag, length]) + content
-    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes([tag, 0x80 | len(octets)]) + octets + content
-
-
-def _der_items(data: bytes) -> list[tuple[int, bytes]]:
-    """Read a row of DER values into (tag, content) pairs."""
-    items, at = [], 0
-    while at < len(data):
-        tag, length, at = data[at], data[at + 1], at + 2
-        if length & 0x80:
-            octets = length & 0x7F
-            length, at = int.from_bytes(data[at : at + octets], "big"), at + octets
-        items.append((tag, data[at : at + length]))
-        at += length
-    return items
-
-
-def key_that_claims(certificate: x509.Certificate) -> bytes:
-    """Make a private key file (PEM) that names `certificate`'s public key, and holds another private one.
-
-    OpenSSL compares public keys when it loads a pair, so it takes this one; what it signs will not verify. That is all
-    a thief has who got the certificate and not its key.
-    """
-    public_key = certificate.public_key()
-    wrong = ec.generate_private_key(ec.SECP256R1())
-    right_point, wrong_point = (
-        key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
-        for key in (public_key, wrong.public_key())
-        if isinstance(key, ec.EllipticCurvePublicKey)
-    )
-    der = wrong.private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).replace(wrong_point, right_point)
-    return b"-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(der) + b"-----END PRIVATE KEY-----\n"
+    return x509.load_der_x509_certificate(wrap(0x30, tbs + wrap(0x30, algorithm) + wrap(0x03, b"\0" + signature)))
 
 
 # --- how each fault is minted ---------------------------------------------------------------------
@@ -197,29 +156,22 @@ def constrained(lab: Lab) -> Setup:
     return replace(lab.good, client=lab.client_of(lab.ca, "client.example.org"), client_ca=ca.certificate)
 
 
-def crl(ca: CertificateAuthority, revoked: Iterable[x509.Certificate] = (), *, age: int = 0) -> bytes:
-    """A revocation list (RFC 5280 §5), PEM, made `age` days ago for seven days."""
-    made = now() - timedelta(days=age, minutes=5)
+def old_crl(ca: CertificateAuthority) -> x509.CertificateRevocationList:
+    """A revocation list (RFC 5280 §5) made eight days ago, for seven."""
+    made = now() - timedelta(days=8)
     builder = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject)
     builder = builder.last_update(made).next_update(made + timedelta(days=7))
-    for certificate in revoked:
-        entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(made)
-        builder = builder.add_revoked_certificate(entry.build())
     akid = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.private_key.public_key())
     builder = builder.add_extension(akid, False).add_extension(x509.CRLNumber(1), False)
-    return builder.sign(ca.private_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    return builder.sign(ca.private_key, hashes.SHA256())
 
 
-def insists_on_crl(crl: bytes | None) -> Setting:
-    """Have a context check leaves against a revocation list (PEM; None: it has none)."""
+def insists_on_crl(*lists: x509.CertificateRevocationList) -> Setting:
+    """Have a context check leaves against revocation lists; it may have none."""
 
     def tune(context: ssl.SSLContext) -> None:
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-        if crl is not None:
-            with tempfile.TemporaryDirectory() as folder:  # the ssl module reads CRLs from files only
-                path = Path(folder, "crl.pem")
-                path.write_bytes(crl)
-                context.load_verify_locations(path)
+        hold_against(context, lists)
 
     return tune
 

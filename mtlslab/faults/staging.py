@@ -144,15 +144,19 @@ CipherString = DEFAULT:@SECLEVEL=0
 
 
 @contextmanager
-def stage(name: str, folder: str | os.PathLike[str], *, tls: TLSVersion = "1.3", port: int = 0) -> Iterator[Case]:
+def stage(name: str, folder: str | os.PathLike[str], *, tls: TLSVersion | None = None, port: int = 0) -> Iterator[Case]:
     """Mint a fault: write the client's files (ca.crt, client.crt, client.key) into `folder`, and run its server.
 
-    `tls` is the highest version that the client offers; `port` 0 takes a free one. What `folder` holds under these
-    names is replaced. Raises `errors.OptionRefused` for a name that is no fault's.
+    `tls` is the highest version that the client offers (default: the highest that has the fault); `port` 0 takes a free
+    one. What `folder` holds under these names is replaced. Raises `errors.OptionRefused` for a name that is no fault's,
+    and for a version that does not have it.
     """
     if name not in FAULTS:
         raise errors.OptionRefused("name", f"{name!r} is no fault; the names are {', '.join(FAULTS)}")
-    with staged(FAULTS[name], folder, tls=tls, port=port) as case:
+    versions = FAULTS[name].verdicts
+    if tls is not None and tls not in versions:
+        raise errors.OptionRefused("tls", f"{name} is a fault of TLS {' and '.join(sorted(versions))}, not of {tls!r}")
+    with staged(FAULTS[name], folder, tls=tls or max(versions), port=port) as case:
         yield case
 
 

@@ -12,7 +12,7 @@ from mtlslab.credentials import (
     Credential,
 )
 from mtlslab.faults.setup import Lab, Setup
-from mtlslab.refusals import REASONS, End, reason_of_alert
+from mtlslab.refusals import REASONS, End, curl_exit_code, reason_of_alert
 
 Family = Literal["trust", "time", "name", "purpose", "chain", "revocation", "files", "protocol"]
 Side = Literal["client", "server", "neither"]
@@ -26,7 +26,7 @@ class Verdict:
     Fields: `by`, who says no (None: nobody does, and that is the fault); `reason`, what the refuser found, a key of
     `refusals.REASONS`; `alert`, what it tells the other end; `told`, the reason that the other end reads out of that
     (None: it learns of nothing); `moment`, when the client learns of it; `curl`, the real curl's exit code (None: not
-    something that curl does).
+    something that curl does); `in_curl`, the row of `refusals.CURL` that tells it for later versions, if there is one.
     """
 
     by: End | None
@@ -35,6 +35,11 @@ class Verdict:
     told: str | None
     moment: Moment | None
     curl: int | None
+    in_curl: str | None = None
+
+    def curl_of(self, version: tuple[int, int]) -> int | None:
+        """Return the exit code of a version of curl, such as (8, 16)."""
+        return curl_exit_code(self.in_curl, version) if self.in_curl else self.curl
 
 
 Verdicts = Mapping[TLSVersion, Verdict]
@@ -60,9 +65,10 @@ def by_client(reason: str, **changes: Any) -> Verdicts:
     return both(replace(Verdict("client", reason, alert, reason_of_alert(alert), "handshake", 60), **changes))
 
 
-def before_dialling(reason: str) -> Verdicts:
+def before_dialling(reason: str, in_curl: str | None = None) -> Verdicts:
     """The client's own library refuses its files."""
-    return both(Verdict("client", reason, None, None, "before dialling", 58))
+    row = in_curl or reason
+    return both(Verdict("client", reason, None, None, "before dialling", curl_exit_code(row), row))
 
 
 ACCEPTED = both(Verdict(None, None, None, None, None, 0))

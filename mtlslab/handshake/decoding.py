@@ -93,6 +93,73 @@ def decode(flights: Iterable[Flight], keylog: str, *, whole: bool = True) -> Dec
     return decoder
 
 
+class _Protection:
+    """What the two ends agreed on, and the keys that follow from that and from a key log."""
+
+    def __init__(self, keylog: str) -> None:
+        self.version: str | None = None
+        self.suite: codepoints.CipherSuite | None = None
+        self.client_random = self.server_random = b""
+        self._keylog = _read_keylog(keylog)
+
+    def agree(self, fields: Mapping[str, Any], directions: Iterable[_Direction], index: int) -> None:
+        """Take in a ServerHello, which came in record `index`."""
+        self.version, self.server_random = fields["version"], fields["random"]
+        if self.version not in ("TLSv1.2", "TLSv1.3"):
+            raise TranscriptError("server", index, 9, f"{self.version} is not read here, only TLSv1.2 and TLSv1.3")
+        by_name = {suite.name: suite for suite in codepoints.CIPHER_SUITES.values()}
+        self.suite = by_name.get(fields["cipher_suite"])
+        if self.version == "TLSv1.3":
+            for side in directions:
+                self.change_secret(side, f"{side.sender.upper()}_HANDSHAKE_TRAFFIC_SECRET", index)
+
+    def open(self, side: _Direction, raw: bytes, index: int) -> tuple[str, bytes | None, int]:
+        """Open a record: its content's type, the content (None: no key), and where that begins."""
+        outer = codepoints.CONTENT_TYPES[raw[0]]
+        if side.keys is None:
+            return outer, None, 5
+        opener = records.open_record if self.version == "TLSv1.3" else records.open_tls12_record
+        try:
+            code, content = opener(raw, side.keys, side.sequence)
+        except ValueError as error:
+            raise TranscriptError(side.sender, index, 5, str(error)) from None
+        side.sequence += 1
+        if code not in codepoints.CONTENT_TYPES or (self.version == "TLSv1.3" and code == 20):
+            raise TranscriptError(
+                side.sender, index, 5 + len(content), f"{code} is not what a protected record may hold"
+            )
+        offset = 5 + records.explicit_nonce_length(side.keys, self.version or "")
+        return codepoints.CONTENT_TYPES[code], content, offset
+
+    def _secret(self, label: str) -> bytes:
+        return self._keylog.get((label, self.client_random), b"")
+
+    def change_secret(self, side: _Direction, label: str, index: int) -> None:
+        """Go on with the secret of that label of the key log (TLS 1.3)."""
+        side.protected = True
+        self.use(side, self._secret(label), index)
+
+    def use(self, side: _Direction, secret: bytes, index: int) -> None:
+        """Go on with another secret, b"" for one that is not known."""
+        if side.joined:
+            raise TranscriptError(side.sender, index, 5, "the keys change in the middle of a record (RFC 8446 §5.1)")
+        side.secret, side.sequence, side.keys = secret, 0, None
+        if secret and self.suite and self.suite.aead:
+            side.keys = records.traffic_keys(secret, self.suite)
+
+    def tls12_change(self, side: _Direction, index: int) -> None:
+        """Take in a ChangeCipherSpec of TLS 1.2, or one that tells nothing."""
+        if side.protected:
+            raise TranscriptError(side.sender, index, 5, "a second ChangeCipherSpec: renegotiation is not read here")
+        if self.version is None:  # TLS 1.3's dummy, sent after the first ClientHello (RFC 8446 §D.4)
+            return
+        side.protected = True
+        master = self._secret("CLIENT_RANDOM")
+        if master and self.suite and self.suite.aead:
+            keys = records.tls12_keys(master, self.client_random, self.server_random, self.suite)
+            side.keys = keys[side.sender]
+
+
 class Decoder:
     """Reads a conversation from its first byte on, record by record, in the order in which they crossed.
 
@@ -103,10 +170,17 @@ class Decoder:
         self.directions = {"client": _Direction("client"), "server": _Direction("server")}
         self.records: list[Record] = []
         self.messages: list[Message] = []
-        self.version: str | None = None
-        self.suite: codepoints.CipherSuite | None = None
-        self._keylog = _read_keylog(keylog)
-        self._randoms: dict[str, bytes] = {}
+        self._protection = _Protection(keylog)
+
+    @property
+    def version(self) -> str | None:
+        """The TLS version, such as "TLSv1.3"; None before the ServerHello."""
+        return self._protection.version
+
+    @property
+    def suite(self) -> codepoints.CipherSuite | None:
+        """The cipher suite; None before the ServerHello."""
+        return self._protection.suite
 
     def feed(self, sender: str, data: bytes) -> None:
         """Take in what `sender` ("client" or "server") said next."""
@@ -125,18 +199,13 @@ class Decoder:
         """Say that nothing more comes."""
         for side in self.directions.values():
             if side.unread:
-                raise TranscriptError(
-                    side.sender,
-                    len(self.records),
-                    len(side.unread),
-                    "the bytes end in the middle of this record",
-                )
+                problem = "the bytes end in the middle of this record"
+                raise TranscriptError(side.sender, len(self.records), len(side.unread), problem)
             if side.joined:
                 last = side.spans[-1]
                 at = last.offset + len(side.joined) - last.position
-                raise TranscriptError(
-                    side.sender, last.record, at, "the bytes end in the middle of a handshake message"
-                )
+                problem = "the bytes end in the middle of a handshake message"
+                raise TranscriptError(side.sender, last.record, at, problem)
 
     # -- records
 
@@ -146,13 +215,9 @@ class Decoder:
         if self.version == "TLSv1.3" and side.protected and outer == "handshake":
             raise TranscriptError(side.sender, index, 0, "a handshake record in the clear where all are encrypted")
         if not side.protected and outer == "application_data":
-            raise TranscriptError(
-                side.sender,
-                index,
-                0,
-                "application data before any keys: not a handshake from its first byte, or 0-RTT",
-            )
-        content_type, content, offset = self._open(side, raw, index) if sealed else (outer, raw[5:], 5)
+            problem = "application data before any keys: not a handshake from its first byte, or 0-RTT"
+            raise TranscriptError(side.sender, index, 0, problem)
+        content_type, content, offset = self._protection.open(side, raw, index) if sealed else (outer, raw[5:], 5)
         self.records.append(Record(side.sender, raw, content_type, content, sealed))
         if content is None:
             names = {"handshake": "Finished", "alert": "Alert", "application_data": "ApplicationData"}
@@ -165,23 +230,6 @@ class Decoder:
             self._handshake(side, content, index, offset, sealed)
         else:
             self._other(side, content_type, content, index, offset, sealed)
-
-    def _open(self, side: _Direction, raw: bytes, index: int) -> tuple[str, bytes | None, int]:
-        outer = codepoints.CONTENT_TYPES[raw[0]]
-        if side.keys is None:
-            return outer, None, 5
-        opener = records.open_record if self.version == "TLSv1.3" else records.open_tls12_record
-        try:
-            code, content = opener(raw, side.keys, side.sequence)
-        except ValueError as error:
-            raise TranscriptError(side.sender, index, 5, str(error)) from None
-        side.sequence += 1
-        if code not in codepoints.CONTENT_TYPES or (self.version == "TLSv1.3" and code == 20):
-            raise TranscriptError(
-                side.sender, index, 5 + len(content), f"{code} is not what a protected record may hold"
-            )
-        offset = 5 + records.explicit_nonce_length(side.keys, self.version or "")
-        return codepoints.CONTENT_TYPES[code], content, offset
 
     def _other(self, side: _Direction, kind: str, content: bytes, index: int, offset: int, sealed: bool) -> None:
         reader = Reader(content, side.sender, (Span(0, index, offset),))
@@ -196,7 +244,7 @@ class Decoder:
             reader.done(name)
         self.messages.append(Message(side.sender, name, kind, content, (index,), sealed, fields=fields))
         if kind == "change_cipher_spec" and self.version != "TLSv1.3":
-            self._tls12_change(side, index)
+            self._protection.tls12_change(side, index)
 
     # -- handshake messages
 
@@ -222,51 +270,14 @@ class Decoder:
         numbers = tuple(dict.fromkeys(span.record for span in spans))
         self.messages.append(Message(side.sender, name, "handshake", raw, numbers, sealed, fields=fields))
         if name == "ClientHello":
-            self._randoms.setdefault("client", fields["random"])
+            self._protection.client_random = self._protection.client_random or fields["random"]
         if name == "ServerHello":
-            self._server_hello(fields, numbers[0])
+            self._protection.agree(fields, self.directions.values(), numbers[0])
         if self.version == "TLSv1.3":
             if name == "Finished":
-                self._change_secret(side, f"{side.sender.upper()}_TRAFFIC_SECRET_0", numbers[-1])
+                self._protection.change_secret(side, f"{side.sender.upper()}_TRAFFIC_SECRET_0", numbers[-1])
             if name == "KeyUpdate" and side.secret and self.suite:
-                self._use(side, records.next_secret(side.secret, self.suite), numbers[-1])
-
-    def _server_hello(self, fields: Mapping[str, Any], index: int) -> None:
-        self.version, self._randoms["server"] = fields["version"], fields["random"]
-        if self.version not in ("TLSv1.2", "TLSv1.3"):
-            raise TranscriptError("server", index, 9, f"{self.version} is not read here, only TLSv1.2 and TLSv1.3")
-        by_name = {suite.name: suite for suite in codepoints.CIPHER_SUITES.values()}
-        self.suite = by_name.get(fields["cipher_suite"])
-        if self.version == "TLSv1.3":
-            for sender, side in self.directions.items():
-                self._change_secret(side, f"{sender.upper()}_HANDSHAKE_TRAFFIC_SECRET", index)
-
-    # -- keys
-
-    def _secret(self, label: str) -> bytes:
-        return self._keylog.get((label, self._randoms.get("client", b"")), b"")
-
-    def _change_secret(self, side: _Direction, label: str, index: int) -> None:
-        side.protected = True
-        self._use(side, self._secret(label), index)
-
-    def _use(self, side: _Direction, secret: bytes, index: int) -> None:
-        if side.joined:
-            raise TranscriptError(side.sender, index, 5, "the keys change in the middle of a record (RFC 8446 §5.1)")
-        side.secret, side.sequence, side.keys = secret, 0, None
-        if secret and self.suite and self.suite.aead:
-            side.keys = records.traffic_keys(secret, self.suite)
-
-    def _tls12_change(self, side: _Direction, index: int) -> None:
-        if side.protected:
-            raise TranscriptError(side.sender, index, 5, "a second ChangeCipherSpec: renegotiation is not read here")
-        if self.version is None:  # TLS 1.3's dummy, sent after the first ClientHello (RFC 8446 §D.4)
-            return
-        side.protected = True
-        master = self._secret("CLIENT_RANDOM")
-        if master and self.suite and self.suite.aead:
-            keys = records.tls12_keys(master, self._randoms["client"], self._randoms["server"], self.suite)
-            side.keys = keys[side.sender]
+                self._protection.use(side, records.next_secret(side.secret, self.suite), numbers[-1])
 
 
 def _read_keylog(text: str) -> dict[tuple[str, bytes], bytes]:

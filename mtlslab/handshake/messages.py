@@ -15,6 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from mtlslab.handshake import codepoints
 from mtlslab.handshake.codepoints import name
+from mtlslab.handshake.der import wrap
 from mtlslab.handshake.records import Reader
 
 Fields = dict[str, Any]
@@ -37,12 +38,6 @@ def _names(table: Mapping[int, str], body: Reader, length_length: int, what: str
 
 def _name_in_der(der: bytes) -> x509.Name:
     """Read a distinguished name: as an empty CSR's subject, for cryptography before 49 reads none alone."""
-
-    def wrap(tag: int, *parts: bytes) -> bytes:
-        content = b"".join(parts)
-        size = len(content).to_bytes(4).lstrip(b"\0")
-        return bytes([tag, len(content)] if len(content) < 128 else [tag, 128 + len(size), *size]) + content
-
     ed25519 = bytes.fromhex("300506032b6570")
     key = wrap(0x30, ed25519, wrap(0x03, bytes(33)))
     request = wrap(0x30, b"\x02\x01\x00", der, key, b"\xa0\x00")

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import ssl
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from mtlslab import contexts, errors
+from mtlslab.client import check_timeout
 from mtlslab.contexts import ClientAuth, TLSVersion, server_context
-from mtlslab.credentials import Credential, private_key_pem
+from mtlslab.credentials import Credential
 from mtlslab.handshake.decoding import Flight
+from mtlslab.handshake.der import key_that_claims
 from mtlslab.handshake.transcript import Transcript
 
 
@@ -31,12 +33,16 @@ class _Ends:
     server: ssl.SSLContext
     server_name: str
     session: ssl.SSLSession | None = None
+    one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     def again(self, crl: x509.CertificateRevocationList | None) -> Transcript:
-        """Resume the session, with a server that has been told of revoked certificates in the meantime."""
-        if crl is not None:
-            contexts.hold_against(self.server, [crl])
-        return _shake_hands(self)
+        """Resume the session, with a server that has been told of revoked certificates in the meantime.
+
+        The contexts are changed for it, and OpenSSL must not meet a change in the middle of a handshake.
+        """
+        with self.one_at_a_time:
+            contexts.hold_against(self.server, [] if crl is None else [crl])
+            return _shake_hands(self)
 
 
 def record(
@@ -49,7 +55,7 @@ def record(
     server_name: str = "localhost",
     client_auth: ClientAuth | None = None,
     server_group: str | None = None,
-    alpn: Iterable[str] = (),
+    alpn: Sequence[str] = (),
     crl: x509.CertificateRevocationList | None = None,
 ) -> Transcript:
     """Let a client and a server shake hands in memory, and return what crossed between them.
@@ -63,9 +69,7 @@ def record(
     `server_name` is whom the client means to reach. `server_group`, such as "secp384r1", is the only group in
     which the server agrees on keys: one that the client sent no share for makes it ask again
     (HelloRetryRequest). `alpn` are protocols that both offer; `crl` tells the server of revoked client
-    certificates.
-
-    A `client_credential` whose key is not its certificate's is a thief's: see `_stolen_key_pem`.
+    certificates. A `client_credential` whose key is not its certificate's is a thief's: see `der.key_that_claims`.
 
     Raises `errors.OptionRefused`, `errors.KeyMismatch`.
     """
@@ -74,16 +78,22 @@ def record(
     server = _plain(server_context(server_credential, client_ca=client_ca, client_auth=wanted, tickets=True))
     client = _client_context(server_ca or server_credential.certificate, client_credential, tls)
     if server_group is not None:
-        try:
+        with _option("server_group"):
             server.set_ecdh_curve(server_group)
-        except ValueError:
-            raise errors.OptionRefused("server_group", f"OpenSSL knows no group {server_group!r}") from None
-    if protocols := list(alpn):
-        server.set_alpn_protocols(protocols)
-        client.set_alpn_protocols(protocols)
-    if crl is not None:
-        contexts.hold_against(server, [crl])
+    for end in (server, client) if alpn else ():
+        with _option("alpn"):
+            end.set_alpn_protocols(alpn)
+    contexts.hold_against(server, [] if crl is None else [crl])
     return _shake_hands(_Ends(client, server, server_name))
+
+
+@contextlib.contextmanager
+def _option(name: str) -> Iterator[None]:
+    """Put what Python and OpenSSL say of an argument that they do not take into an error that names it."""
+    try:
+        yield
+    except (AttributeError, TypeError, ValueError, ssl.SSLError) as error:
+        raise errors.OptionRefused(name, str(error)) from None
 
 
 def record_from(
@@ -101,12 +111,17 @@ def record_from(
     """Shake hands with a server on the network, and return what crossed.
 
     As `record`, but for a server that is not ours: only the client's error is known. Once its handshake is
-    done the client sends `say`, then listens until the server closes or has been silent for `linger` seconds.
-    Raises `OSError` when nobody answers there, `TimeoutError` when the server's part of the handshake takes longer
-    than `timeout` seconds.
+    done the client sends `say`, then listens until the server closes, has been silent for `linger` seconds, or has
+    said `ENOUGH`; `timeout` is in seconds, for all of it, and a server that talks on is cut short.
+    Raises `OSError` when nobody answers there, `TimeoutError` when the server's part of the handshake takes too long,
+    `errors.TranscriptError` where what it says is not TLS, `errors.OptionRefused`, `errors.KeyMismatch`.
     """
     context = _client_context(server_ca, client_credential, tls)
     return record_with(context, host, port, server_name=server_name, say=say, timeout=timeout, linger=linger)
+
+
+ENOUGH = 1 << 22
+"""How much of what a server says is recorded, in bytes."""
 
 
 def record_with(
@@ -119,54 +134,86 @@ def record_with(
     timeout: float = 5.0,
     linger: float = 0.2,
 ) -> Transcript:
-    """Do what `record_from` does, with an SSL context of one's own. It is changed: it asks for plain certificates.
+    """Do what `record_from` does, with an SSL context of one's own.
 
-    With `linger` 0 the recording ends with the client's handshake.
+    It is changed: it asks for plain certificates, and nobody else may use it meanwhile. With `linger` 0 the recording
+    ends with the client's handshake.
     """
-    _plain(context)
-    flights: list[Flight] = []
-    with _keylog_of(context) as keylog, socket.create_connection((host, port), timeout) as wire:
-        client = _End("client", context, server_name or host)
-        deadline = time.monotonic() + timeout
-        received = b""
-        closed = False
-        while not client.error:
-            client.step(received)
-            if client.finished and say:
-                client.tls.write(say)
-                say = b""
-            if sent := client.outgoing.read():
-                flights.append(Flight("client", sent))
-                try:
-                    wire.sendall(sent)
-                except ConnectionError as error:  # the server has gone; what it said before is worth reading
-                    client.error = client.error or error
-            if client.error or (client.finished and not linger):
-                break
-            if not (received := _receive(wire, client, linger if client.finished else deadline - time.monotonic())):
-                closed = True
-                break
-            flights.append(Flight("server", received))
+    check_timeout(timeout)
+    with _keylog_of(_plain(context)) as keylog, _dial(host, port, timeout) as wire:
+        client = _End("client", context, host if server_name is None else server_name)
+        talk = _Talk(client, wire, time.monotonic() + timeout, linger)
+        talk.run(say)
         # A client that stops first leaves the server in mid-record, wherever the network happened to cut.
-        heard = Transcript.from_bytes(_joined(flights), keylog(), whole=closed)
+        heard = Transcript.from_bytes(_joined(talk.flights), keylog(), whole=talk.closed)
         return replace(heard, client_error=client.error)
 
 
-def _receive(wire: socket.socket, client: _End, timeout: float) -> bytes:
-    """Return what the server sends next; b"" when it has closed, or has nothing more to say."""
-    try:
-        wire.settimeout(max(timeout, 0.001))
-        received = wire.recv(65536)
-    except TimeoutError:
-        if client.finished:
+def _dial(host: str, port: int, timeout: float) -> socket.socket:
+    if not isinstance(port, int) or not 0 < port < 65536:
+        raise errors.OptionRefused("port", f"{port!r} is not a number from 1 to 65535")
+    with _option("host"):
+        return socket.create_connection((host, port), timeout)
+
+
+@dataclass
+class _Talk:
+    """A client's conversation with a server on the network, until `deadline`."""
+
+    client: _End
+    wire: socket.socket
+    deadline: float
+    linger: float
+    flights: list[Flight] = field(default_factory=list)
+    closed: bool = False
+
+    def run(self, say: bytes) -> None:
+        """Shake hands, `say` something, and listen."""
+        received, heard = b"", 0
+        while not self.client.error:
+            self.client.step(received)
+            if self.client.finished and say:
+                self.client.tls.write(say)
+                say = b""
+            self._send()
+            if self.client.error or (self.client.finished and (not self.linger or heard > ENOUGH)):
+                break
+            if not (received := self._receive()):
+                break
+            heard += len(received)
+            self.flights.append(Flight("server", received))
+
+    def _send(self) -> None:
+        if sent := self.client.outgoing.read():
+            self.flights.append(Flight("client", sent))
+            try:
+                self.wire.settimeout(self._left())
+                self.wire.sendall(sent)
+            except OSError as error:  # the server has gone, or does not listen; what it said is worth reading
+                self.client.error = self.client.error or error
+
+    def _receive(self) -> bytes:
+        """Return what the server sends next; b"" when it has closed, or has nothing more to say."""
+        try:
+            self.wire.settimeout(min(self._left(), self.linger) if self.client.finished else self._left())
+            received = self.wire.recv(65536)
+        except TimeoutError:
+            if self.client.finished:
+                return b""
+            raise
+        except ConnectionError as error:
+            self.client.error = error
             return b""
-        raise
-    except ConnectionError as error:
-        client.error = error
-        return b""
-    if not received and not client.finished:
-        client.lose()
-    return received
+        self.closed = not received
+        if self.closed and not self.client.finished:
+            self.client.lose()
+        return received
+
+    def _left(self) -> float:
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the server took too long")
+        return left
 
 
 class _End:
@@ -181,9 +228,10 @@ class _End:
     ) -> None:
         self.name = name
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(
-            self.incoming, self.outgoing, server_side=name == "server", server_hostname=host, session=session
-        )
+        with _option("server_name"):
+            self.tls = context.wrap_bio(
+                self.incoming, self.outgoing, server_side=name == "server", server_hostname=host, session=session
+            )
         self.finished = False
         self.error: OSError | None = None
 
@@ -200,8 +248,10 @@ class _End:
             # TLS 1.3 goes on after the handshake: with tickets, or the refusal of the client's certificate.
             while self.tls.read(65536):
                 pass
-        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+        except ssl.SSLWantReadError:
             pass
+        except ssl.SSLZeroReturnError as error:  # in 3.11.2 also where a BIO ends
+            self.error = None if self.finished else error
         except OSError as error:
             self.error = error
 
@@ -233,13 +283,8 @@ def _shake_hands(ends: _Ends) -> Transcript:
 
 def _joined(flights: Iterable[Flight]) -> list[Flight]:
     """Join what one side sent in several pieces with nothing from the other in between."""
-    joined: list[Flight] = []
-    for flight in flights:
-        if joined and joined[-1].sender == flight.sender:
-            joined[-1] = Flight(flight.sender, joined[-1].data + flight.data)
-        else:
-            joined.append(flight)
-    return joined
+    by_sender = itertools.groupby(flights, lambda flight: flight.sender)
+    return [Flight(sender, b"".join(flight.data for flight in pieces)) for sender, pieces in by_sender]
 
 
 @contextlib.contextmanager
@@ -267,7 +312,9 @@ def _client_context(server_ca: x509.Certificate, credential: Credential | None, 
     context = contexts.common(ssl.PROTOCOL_TLS_CLIENT, tls)
     contexts.trust(context, [server_ca])
     if credential is not None:
-        contexts.show(context, credential, _key_pem(credential))
+        own, claimed = credential.private_key, credential.certificate
+        honest = own.public_key() == claimed.public_key()
+        contexts.show(context, credential, None if honest else key_that_claims(claimed, own))
     return _plain(context)
 
 
@@ -276,31 +323,3 @@ def _plain(context: ssl.SSLContext) -> ssl.SSLContext:
     if ssl.OPENSSL_VERSION_INFO >= (3, 2):
         context.options |= _NO_CERTIFICATE_COMPRESSION
     return context
-
-
-def _key_pem(credential: Credential) -> bytes:
-    if credential.certificate.public_key() == credential.private_key.public_key():
-        return private_key_pem(credential.private_key)
-    return _stolen_key_pem(credential)
-
-
-def _stolen_key_pem(credential: Credential) -> bytes:
-    """Return a key file for someone who has the certificate and not its key.
-
-    Honest software does not load a key that is not its certificate's. A thief's would: so this file claims
-    the certificate's public key beside a private key of another. What is signed with it does not verify,
-    which is the point of the protocol. An EC key's file has both halves side by side (RFC 5915 §3), so that one
-    can be exchanged.
-    """
-    claimed, own = credential.certificate.public_key(), credential.private_key
-    if not isinstance(own, ec.EllipticCurvePrivateKey) or not isinstance(claimed, ec.EllipticCurvePublicKey):
-        raise errors.KeyMismatch("the key does not belong to the certificate; only an EC key can be passed off so")
-    if own.curve.name != claimed.curve.name:
-        raise errors.KeyMismatch("the key does not belong to the certificate, and is on another curve")
-    form = serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
-    der = own.private_bytes(
-        serialization.Encoding.DER,
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
-    ).replace(own.public_key().public_bytes(*form), claimed.public_bytes(*form))
-    return ssl.DER_cert_to_PEM_cert(der).replace("CERTIFICATE", "EC PRIVATE KEY").encode()

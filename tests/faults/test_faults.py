@@ -9,9 +9,11 @@ import subprocess
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from given import CURL_VERSION, needs_curl
 from mtlslab import errors, faults, refusals
 from mtlslab.client import Answer
 from mtlslab.contexts import TLSVersion
@@ -22,11 +24,6 @@ ROWS = [(name, tls) for name, fault in FAULTS.items() for tls in fault.verdicts]
 BEFORE = {"key-mismatch": errors.KeyMismatch, "unreadable-file": errors.FileContents}
 
 every_row = pytest.mark.parametrize(("name", "tls"), ROWS)
-needs_curl = pytest.mark.skipif(
-    shutil.which("curl") is None
-    or "OpenSSL" not in subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout,
-    reason="needs a curl built on OpenSSL",
-)
 
 
 def view(refusal: Refusal | None) -> tuple[str | None, str | None, str | None]:
@@ -84,7 +81,7 @@ def test_the_real_curl_returns_the_row_s_exit_code(name: str, tls: TLSVersion, t
             text=True,
             timeout=15,
         )
-    assert done.returncode == case.verdict.curl, done.stderr
+    assert done.returncode == case.verdict.curl_of(CURL_VERSION), done.stderr
     assert done.returncode == 0 or name in wordings.find(done.stderr), done.stderr
 
 
@@ -261,3 +258,32 @@ def test_an_encrypted_key_has_two_messages_in_node() -> None:
         "ERR_OSSL_UNSUPPORTED error:1E08010C:DECODER routines::unsupported",
     ):
         assert wordings.find(said) == ("encrypted-key",)
+
+
+def test_the_real_curl_of_today_exits_otherwise_for_some_files() -> None:
+    """Where curl has changed its mind about the client's files, the rows know since when: three of them, since 8.16."""
+    changed = {
+        name: fault.verdicts["1.2"].curl_of((8, 16))
+        for name, fault in FAULTS.items()
+        if fault.verdicts["1.2"].curl_of((8, 16)) != fault.verdicts["1.2"].curl_of((8, 15))
+    }
+    assert changed == dict.fromkeys(("client-chain-reversed", "key-of-another-certificate", "encrypted-key"), 43)
+
+
+@pytest.mark.parametrize("tls", ["1.1", "1.4", "TLSv1.3", 1.3])
+def test_a_version_without_the_fault_is_refused(tls: Any, tmp_path: Path) -> None:
+    """Only a version that has the fault can be staged, and the error says which these are."""
+    for name in ("expired-client", "no-cipher-in-common"):
+        with (
+            pytest.raises(errors.OptionRefused, match=r"is a fault of TLS 1\.2"),
+            faults.stage(name, tmp_path, tls=tls),
+        ):
+            pass
+
+
+def test_every_fault_can_be_staged_by_its_name_alone(tmp_path: Path) -> None:
+    """The version is then the highest that has the fault."""
+    for name, fault in FAULTS.items():
+        with faults.stage(name, tmp_path / name) as case:
+            assert case.verdict == fault.verdicts[case.lab.tls]
+            assert case.lab.tls == ("1.3" if "1.3" in fault.verdicts else "1.2")

@@ -1,5 +1,6 @@
 """Handshakes recorded in memory: what is in them, in which order, and that they were opened right."""
 
+import contextlib
 import datetime
 import inspect
 import os
@@ -10,8 +11,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -23,9 +26,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from mutants import mutants
 
 from mtlslab import CertificateAuthority, Credential, Server, errors, new_private_key
-from mtlslab.contexts import TLSVersion
+from mtlslab.contexts import TLSVersion, server_context
 from mtlslab.credentials import KeyType
 from mtlslab.handshake import Flight, Message, Transcript, codepoints, record, record_from, records
 from mtlslab.handshake.messages import read_handshake_message
@@ -416,6 +420,7 @@ SUITE_PROGRAM = """
 from mtlslab import CertificateAuthority
 from mtlslab.handshake import record
 from mtlslab.profiles import CLIENT, SERVER
+from mutants import mutants
 ca = CertificateAuthority.create("example-ca", days=1)
 server, client = ca.issue("localhost", SERVER, names=["localhost"]), ca.issue("client", CLIENT)
 transcript = record(server, ca.certificate, client)
@@ -779,3 +784,107 @@ def test_record_from_what_is_no_tls_server() -> None:
     left = dial_what_is_no_tls_server(lambda plain: plain.recv(65536))
     assert isinstance(left.client_error, ssl.SSLEOFError)
     assert names(left) == ["ClientHello"]
+
+
+def test_a_goodbye_in_mid_handshake_is_the_clients_error() -> None:
+    """A client whose handshake was not done is not content, however politely the server ends it."""
+    left = dial_what_is_no_tls_server(lambda plain: plain.sendall(b"\x15\x03\x03\x00\x02\x01\x00"))
+    assert isinstance(left.client_error, ssl.SSLZeroReturnError)
+
+
+def talk_on(plain: socket.socket, context: ssl.SSLContext | None, what: bytes, pause: float) -> None:
+    """Say `what` again and again, until the caller has gone."""
+    with contextlib.suppress(OSError):
+        wire = context.wrap_socket(plain, server_side=True) if context else plain
+        while True:
+            wire.sendall(what)
+            time.sleep(pause)
+
+
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize(("what", "pause"), [(b"x", 0.02), (b"x" * 100_000, 0)], ids=["drips", "floods"])
+def test_a_server_that_talks_on_is_cut_short(tls: TLSVersion, what: bytes, pause: float) -> None:
+    """It is listened to for as long as the timeout says, and for no more than enough; what it said so far is there."""
+    context = server_context(server_credential(), client_auth="none")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=lambda: talk_on(listener.accept()[0], context, what, pause), daemon=True).start()
+        heard = record_from(
+            *("127.0.0.1", listener.getsockname()[1]),
+            server_ca=authority().certificate,
+            server_name="localhost",
+            tls=tls,
+            timeout=1 if pause else 60,
+            linger=30,
+        )
+    assert heard.client_error is None
+    assert heard.messages[-1].name == "ApplicationData"
+
+
+def drip_a_record(plain: socket.socket) -> None:
+    """Begin a ServerHello that takes minutes."""
+    plain.sendall(b"\x16\x03\x03\x40\x00\x02\x00\x30\x00")
+    talk_on(plain, None, b"\x03", 0.01)
+
+
+def test_a_server_that_drips_in_its_handshake_is_left() -> None:
+    """The handshake's time is over when it is over, however often something comes."""
+    with pytest.raises(TimeoutError):
+        dial_what_is_no_tls_server(drip_a_record)
+
+
+def test_no_changed_reply_makes_a_recording_fail_otherwise() -> None:
+    """Of servers that say almost the right thing, each is recorded, or a documented error says why not."""
+    contexts = [server_context(server_credential(), client_ca=authority().certificate) for _ in range(2)]
+    contexts[1].maximum_version = ssl.TLSVersion.TLSv1_2
+    ends = {"server_ca": authority().certificate, "client_credential": client_credential(), "server_name": "localhost"}
+    recorded = 0
+    with mutants(contexts, seed=2) as port:
+        for _ in range(250):
+            with contextlib.suppress(OSError, errors.TranscriptError):
+                heard = record_from("127.0.0.1", port, **ends, timeout=0.5, linger=0.01, say=b"GET / HTTP/1.1\r\n\r\n")  # type: ignore[arg-type]
+                recorded += bool(heard.messages)
+    assert recorded > 25
+
+
+def test_resumptions_at_once_are_recorded_one_after_the_other() -> None:
+    """Threads that resume the same handshake at the same time all get their recording, and the process goes on."""
+    first = record(server_credential(), authority().certificate, client_credential())
+    with ThreadPoolExecutor(8) as threads:
+        again = list(threads.map(lambda _: first.resume(), range(64)))
+    assert all(transcript.resumed and transcript.alert is None for transcript in again)
+
+
+BAD_OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    *(("server_name", {"server_name": name}) for name in ("", ".x", "a\0b", "x" * 300, 7)),
+    *(("alpn", {"alpn": protocols}) for protocols in ([""], [7], ["é"], ["x" * 256], 7)),
+    *(("server_group", {"server_group": group}) for group in ("no-such-group", 7)),
+    ("tls_max", {"tls": "1.1"}),
+    ("client_auth", {"client_auth": "always"}),
+    ("crls", {"crl": 7}),
+]
+
+
+@pytest.mark.parametrize(("option", "options"), BAD_OPTIONS)
+def test_an_option_that_cannot_be_used_is_named(option: str, options: dict[str, Any]) -> None:
+    """What Python or OpenSSL does not take is the caller's error, and named."""
+    with pytest.raises(errors.OptionRefused) as refused:
+        record(server_credential(), authority().certificate, **options)
+    assert refused.value.option == option
+
+
+@pytest.mark.parametrize(
+    ("option", "options"),
+    [
+        *(("port", {"port": port}) for port in (0, 65536, -1, "443", None)),
+        *(("host", {"host": host}) for host in (7, "x" * 300)),
+        *(("timeout", {"timeout": timeout}) for timeout in (0, -1, "5", float("nan"))),
+        ("server_name", {"server_name": ""}),
+    ],
+)
+def test_an_address_that_cannot_be_dialled_is_named(option: str, options: dict[str, Any]) -> None:
+    """The same of `record_from`."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = {"host": "127.0.0.1", "port": listener.getsockname()[1]}
+        with pytest.raises(errors.OptionRefused) as refused:
+            record_from(**{**address, "server_ca": authority().certificate, **options})
+    assert refused.value.option == option

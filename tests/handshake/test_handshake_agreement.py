@@ -151,73 +151,57 @@ def relay(
 def converse(talk: Talk, folder: Path, work: Path) -> Heard:
     """Let s_client and s_server talk through a recording proxy; the last of two conversations is kept."""
     work.mkdir()
-    version = [f"-tls{talk.tls}"]
-    say = ["-msg", "-msgfile"]
-    server_files = ["-cert", f"server-{talk.key_type}.crt", "-key", f"server-{talk.key_type}.key"]
-    mine = [arg.replace("client.", f"client-{talk.key_type}.") for arg in talk.client]
-    trust = [] if "-CAfile" in mine else ["-CAfile", "ca.crt"]
-    server = subprocess.Popen(
-        [
-            *("openssl", "s_server", "-accept", "127.0.0.1:0", "-naccept", "2" if talk.twice else "1"),
-            *(*version, *server_files, *talk.server, *say, str(work / "server.msg")),
-        ],
-        cwd=folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert server.stdout
-    port = next(int(line.rsplit(":", 1)[1]) for line in server.stdout if line.startswith("ACCEPT"))
-    drain = threading.Thread(target=server.stdout.read, daemon=True)
-    drain.start()
-    flights: list[Flight] = []
-    try:
-        for turn in range(1 + talk.twice):
-            session = ["-sess_in" if turn else "-sess_out", str(work / "session")] if talk.twice else []
-            with socket.create_server(("127.0.0.1", 0)) as listener:
-                client = subprocess.Popen(
-                    [
-                        *("openssl", "s_client", "-connect", f"127.0.0.1:{listener.getsockname()[1]}"),
-                        *(
-                            "-servername",
-                            "localhost",
-                            "-verify_return_error",
-                            *version,
-                            *trust,
-                            *mine,
-                            *session,
-                        ),
-                        *("-keylogfile", str(work / f"keys{turn}"), *say, str(work / f"client{turn}.msg")),
-                    ],
-                    cwd=folder,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                )
-                assert client.stdin
-                try:
-                    near, _ = listener.accept()
-                    with near, socket.create_connection(("127.0.0.1", port)) as far:
-                        ends = {near: ("client", far), far: ("server", near)}
-                        flights = relay(ends, iter(talk.typed), client.stdin)
-                    client.wait(10)
-                finally:
-                    client.kill()
-                    client.communicate()
+    files = ("-cert", f"server-{talk.key_type}.crt", "-key", f"server-{talk.key_type}.key")
+    say = ("-msg", "-msgfile", str(work / "server.msg"))
+    turns = 1 + talk.twice
+    command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-naccept", str(turns), f"-tls{talk.tls}"]
+    with ended([*command, *files, *talk.server, *say], folder, stdout=subprocess.PIPE) as server:
+        assert server.stdout
+        port = next(int(line.rsplit(":", 1)[1]) for line in server.stdout if line.startswith("ACCEPT"))
+        threading.Thread(target=drain, args=(server.stdout,), daemon=True).start()
+        flights = [dial(talk, folder, work, port, turn) for turn in range(turns)][-1]
         server.wait(10)
-    finally:
-        server.kill()
-        server.wait()
-        drain.join()
-        server.stdout.close()
-        if server.stdin:
-            server.stdin.close()
-    last = int(talk.twice)
+    last = turns - 1
     keylog = (work / f"keys{last}").read_text() if (work / f"keys{last}").exists() else ""
     sent = {"client": sent_messages(work / f"client{last}.msg"), "server": sent_messages(work / "server.msg")}
     return Heard(flights, keylog, sent)
+
+
+def dial(talk: Talk, folder: Path, work: Path, port: int, turn: int) -> list[Flight]:
+    """Let s_client talk to the server at `port`, for the first time or again, and record it."""
+    mine = [arg.replace("client.", f"client-{talk.key_type}.") for arg in talk.client]
+    mine += [] if "-CAfile" in mine else ["-CAfile", "ca.crt"]
+    if talk.twice:
+        mine += ["-sess_in" if turn else "-sess_out", str(work / "session")]
+    say = ("-keylogfile", str(work / f"keys{turn}"), "-msg", "-msgfile", str(work / f"client{turn}.msg"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = ["openssl", "s_client", "-connect", f"127.0.0.1:{listener.getsockname()[1]}", f"-tls{talk.tls}"]
+        command += ["-servername", "localhost", "-verify_return_error"]
+        with ended([*command, *mine, *say], folder, stdout=subprocess.DEVNULL) as client:
+            assert client.stdin
+            near, _ = listener.accept()
+            with near, socket.create_connection(("127.0.0.1", port)) as far:
+                ends = {near: ("client", far), far: ("server", near)}
+                flights = relay(ends, iter(talk.typed), client.stdin)
+            client.wait(10)
+    return flights
+
+
+@contextlib.contextmanager
+def ended(command: list[str], folder: Path, stdout: int) -> Iterator[subprocess.Popen[str]]:
+    """Run a program that is gone when the block ends."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": stdout, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, cwd=folder, text=True, **pipes) as program:  # type: ignore[call-overload]
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
+def drain(lines: IO[str]) -> None:
+    """Read what nobody reads, to the end."""
+    with contextlib.suppress(ValueError):  # it was closed meanwhile
+        lines.read()
 
 
 def sent_messages(path: Path) -> list[tuple[str, bytes]]:

@@ -43,7 +43,7 @@ ROWS = (
         "files",
         "The private key is encrypted, and nobody gave its password.",
         client_has(spoil("client.key", encrypted)),
-        before_dialling("unreadable-file"),
+        before_dialling("unreadable-file", in_curl="unreadable-key"),
         "Give the password (password=, curl --pass), or decrypt it: openssl pkey -in client.key -out plain.key.",
     ),
     Fault(

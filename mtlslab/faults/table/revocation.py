@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mtlslab.faults.minting import crl, insists_on_crl
+from mtlslab.faults.minting import insists_on_crl, old_crl
 from mtlslab.faults.verdicts import Fault, by_server
 
 ROWS = (
@@ -11,7 +11,7 @@ ROWS = (
         "client",
         "revocation",
         "The client's certificate stands on the CA's revocation list.",
-        lambda lab: replace(lab.good, tune_server=insists_on_crl(crl(lab.ca, [lab.client.certificate]))),
+        lambda lab: replace(lab.good, tune_server=insists_on_crl(lab.ca.crl([lab.client.certificate]))),
         by_server("revoked"),
         "Have a new one issued for a new key, and find out why the old one was revoked.",
     ),
@@ -20,7 +20,7 @@ ROWS = (
         "client",
         "revocation",
         "The server insists on a revocation list, and has none.",
-        lambda lab: replace(lab.good, tune_server=insists_on_crl(None)),
+        lambda lab: replace(lab.good, tune_server=insists_on_crl()),
         by_server("crl-missing"),
         "Give the server the CRL of the CA.",
         "The client is told unknown_ca, though the server knows its CA perfectly well.",
@@ -30,7 +30,7 @@ ROWS = (
         "client",
         "revocation",
         "The server's revocation list is past its nextUpdate.",
-        lambda lab: replace(lab.good, tune_server=insists_on_crl(crl(lab.ca, age=8))),
+        lambda lab: replace(lab.good, tune_server=insists_on_crl(old_crl(lab.ca))),
         by_server("crl-expired"),
         "Give the server a fresh CRL.",
         "The client is told certificate_expired. Its certificate is good; the server's list is stale.",

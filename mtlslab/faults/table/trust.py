@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from mtlslab.faults.minting import ca_remade, key_that_claims, self_signed, signed_with_sha1, spoil, weak
+from mtlslab.faults.minting import ca_remade, self_signed, signed_with_sha1, spoil, weak
 from mtlslab.faults.verdicts import Fault, Verdict, both, by_client, by_server, client_shows, server_shows
+from mtlslab.handshake.der import key_that_claims
 
 ROWS = (
     Fault(
