@@ -196,7 +196,8 @@ def _refusal(error: httpx.RequestError, *, sent_certificate: bool) -> Refusal:
     """Read an httpx error as the client's view of a refusal.
 
     httpx tells the moment: ConnectError in the handshake, ReadError or WriteError after it. A verdict on the client's
-    certificate that comes after the client's handshake can only be TLS 1.3's (RFC 8446 §4.4.2.4, appendix E.1.2).
+    certificate that comes after the client's handshake can only be TLS 1.3's (RFC 8446 §4.4.2.4/9846 §4.5.1.3,
+    RFC 8446 §E.1.2/9846 §F.1.2).
     """
     in_handshake = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
     refusal = refusals.from_exception(

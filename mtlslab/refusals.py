@@ -1,6 +1,6 @@
 """The vocabulary of refusals: one table, and the way from an exception to its row.
 
-When TLS fails, one end says no and the other is told why in one byte, the description of an alert (RFC 8446 §6).
+When TLS fails, one end says no and the other is told why in one byte, the description of an alert (RFC 8446/9846 §6).
 Each end's library then words it in its own manner. A `Refusal` puts the two views into the same
 few words.
 """

@@ -1,6 +1,6 @@
 """From recorded bytes to records and messages: which key opens which record, where a message begins and ends.
 
-The order of things is RFC 8446 §2, §5, §7 for TLS 1.3 and RFC 5246 §6 and §7 for TLS 1.2. What stands in a
+The order of things is RFC 8446/9846 §2, §5, §7 for TLS 1.3 and RFC 5246 §6 and §7 for TLS 1.2. What stands in a
 message is read in `messages`, how a record is opened in `records`.
 """
 
@@ -202,7 +202,9 @@ class Decoder:
 
     def _handshake(self, side: _Direction, content: bytes, index: int, offset: int, sealed: bool) -> None:
         if not content:
-            raise TranscriptError(side.sender, index, offset, "an empty handshake record (RFC 8446 §5.1 forbids it)")
+            raise TranscriptError(
+                side.sender, index, offset, "an empty handshake record (RFC 8446/9846 §5.1 forbids it)"
+            )
         side.spans.append(Span(len(side.joined), index, offset))
         side.joined += content
         while len(side.joined) >= 4:
@@ -252,7 +254,9 @@ class Decoder:
 
     def _use(self, side: _Direction, secret: bytes, index: int) -> None:
         if side.joined:
-            raise TranscriptError(side.sender, index, 5, "the keys change in the middle of a record (RFC 8446 §5.1)")
+            raise TranscriptError(
+                side.sender, index, 5, "the keys change in the middle of a record (RFC 8446/9846 §5.1)"
+            )
         side.secret, side.sequence, side.keys = secret, 0, None
         if secret and self.suite and self.suite.aead:
             side.keys = records.traffic_keys(secret, self.suite)
@@ -260,7 +264,7 @@ class Decoder:
     def _tls12_change(self, side: _Direction, index: int) -> None:
         if side.protected:
             raise TranscriptError(side.sender, index, 5, "a second ChangeCipherSpec: renegotiation is not read here")
-        if self.version is None:  # TLS 1.3's dummy, sent after the first ClientHello (RFC 8446 §D.4)
+        if self.version is None:  # TLS 1.3's dummy, sent after the first ClientHello (RFC 8446 §D.4/9846 §E.4)
             return
         side.protected = True
         master = self._secret("CLIENT_RANDOM")

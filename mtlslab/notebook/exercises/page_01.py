@@ -54,7 +54,7 @@ def wire_of_tls12(answer: Any) -> str:
     certificate = x509.load_der_x509_certificate(messages[11][6 : 6 + length])
     return (
         f"the eavesdropper reads the certificate of {certificate.subject.rfc4514_string()}. TLS 1.2 sends it before "
-        "the encryption begins (RFC 5246 §7.3), TLS 1.3 after (RFC 8446 §2)"
+        "the encryption begins (RFC 5246 §7.3), TLS 1.3 after (RFC 8446/9846 §2)"
     )
 
 
