@@ -205,7 +205,7 @@ def test_what_is_solved_is_remembered_in_the_notebooks_folder(monkeypatch: pytes
     assert list((tmp_path / "lab-42").iterdir()) == []
     assert check(7).correct
     assert check(7).correct
-    assert json.loads((tmp_path / "lab-42" / "solved.json").read_text()) == ["seven"]
+    assert json.loads((tmp_path / "lab-42" / ".solved.json").read_text()) == ["seven"]
 
 
 def test_doors_open_to_the_purpose_and_the_date() -> None:

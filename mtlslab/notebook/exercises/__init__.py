@@ -5,7 +5,7 @@ never raises, whatever it is given.
 """
 
 from mtlslab.notebook.exercises.judges import CHECKERS, Feedback
-from mtlslab.notebook.exercises.page_00 import files_for_the_client, refused_by_the_client
+from mtlslab.notebook.exercises.page_00 import bag_for_alice, refused_by_the_client
 from mtlslab.notebook.exercises.page_01 import CHALLENGE, pem_by_hand, proof_of_the_key, wire_of_tls12
 from mtlslab.notebook.exercises.page_02 import locked_key, root_on_a_short_lead, tells_roots
 from mtlslab.notebook.exercises.page_03 import csr_of_a_service, kinds_of_names, steal_a_public_key
@@ -25,13 +25,13 @@ __all__ = [
     "alert_numbers",
     "asks_to_be_a_ca",
     "authorizing_app",
+    "bag_for_alice",
     "both_at_fault",
     "both_roles",
     "broken",
     "client_by_openssl",
     "csr_of_a_service",
     "failing_checks",
-    "files_for_the_client",
     "from_node",
     "insisting_context",
     "kinds_of_names",

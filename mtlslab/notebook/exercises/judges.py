@@ -42,6 +42,7 @@ __all__ = [
     "fresh_name",
     "genuine",
     "handshake",
+    "lab_ca",
     "meet",
     "try_cases",
 ]
@@ -65,7 +66,7 @@ class Feedback:
 CHECKERS: dict[str, Callable[[Any], Feedback]] = {}
 """Every checker, by name."""
 
-SOLVED = "solved.json"
+SOLVED = ".solved.json"
 """The file in a notebook's `lab-NN` that remembers which of its exercises are solved."""
 
 
@@ -121,6 +122,14 @@ def genuine(answer: object, kind: type[_Kind], hint: str) -> _Kind:
 def fresh_name() -> str:
     """Make up a common name that no answer can have been fitted to."""
     return f"{random.choice(('alice', 'bob', 'carol', 'printer', 'orders', 'billing'))}-{random.randrange(10**6):06}"
+
+
+def lab_ca(folder: str) -> CertificateAuthority:
+    """Load the CA that a notebook has made in its folder. Raises `NotYet` where it has not."""
+    try:
+        return CertificateAuthority.load(folder)
+    except errors.MtlslabError as error:
+        raise NotYet(f"the checker needs {folder}: run the cells above first ({error})") from None
 
 
 # --- a function, on cases it has not seen ----------------------------------------------------------
