@@ -24,7 +24,7 @@ RAISES = "raises-exception"
 VARIES = "nbval-ignore-output"
 TAGS = {RAISES, VARIES}
 
-PREDICTION = "Before you run the next cell"
+PREDICTION = "**Before you run the next cell"
 """What a page says where the reader is to guess: the stored output of the next code cell is folded away."""
 
 _VARYING = re.compile(

@@ -292,8 +292,8 @@ BROKEN: dict[Rule, list[Callable[[NotebookNode], None]]] = {
         sets("predicted", metadata={}),
         sets("set-up", metadata={"jupyter": {"outputs_hidden": True}}),
         lambda notebook: cell(notebook, "predicted").outputs.pop(0),
-        says("first-round", "Before you run the next cell: what will it raise?"),
-        says("your-turn", "Before you run the next cell: what will it say?"),
+        says("first-round", "**Before you run the next cell: what will it raise?"),
+        says("your-turn", "**Before you run the next cell: what will it say?"),
         lambda notebook: notebook.cells.insert(8, markdown("between", "And so on.")),
     ],
     rules.exercises_have_solutions: [
