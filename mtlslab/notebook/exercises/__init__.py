@@ -6,7 +6,7 @@ never raises, whatever it is given.
 
 from mtlslab.notebook.exercises.judges import CHECKERS, Feedback
 from mtlslab.notebook.exercises.page_00 import bag_for_alice, refused_by_the_client
-from mtlslab.notebook.exercises.page_01 import CHALLENGE, pem_by_hand, proof_of_the_key, wire_of_tls12
+from mtlslab.notebook.exercises.page_01 import certificate_off_the_wire, pem_by_hand, proof_of_the_key
 from mtlslab.notebook.exercises.page_02 import locked_key, root_on_a_short_lead, tells_roots
 from mtlslab.notebook.exercises.page_03 import csr_of_a_service, kinds_of_names, steal_a_public_key
 from mtlslab.notebook.exercises.page_04 import asks_to_be_a_ca, both_roles, failing_checks, mystery_certificates
@@ -17,7 +17,6 @@ from mtlslab.notebook.exercises.page_08 import PUZZLES, broken, repaired_chain, 
 from mtlslab.notebook.exercises.page_09 import alert_numbers, client_by_openssl, who_accepts_it
 
 __all__ = [
-    "CHALLENGE",
     "CHECKERS",
     "PUZZLES",
     "VAULT_TEXT",
@@ -29,6 +28,7 @@ __all__ = [
     "both_at_fault",
     "both_roles",
     "broken",
+    "certificate_off_the_wire",
     "client_by_openssl",
     "csr_of_a_service",
     "failing_checks",
@@ -53,5 +53,4 @@ __all__ = [
     "too_early",
     "vault",
     "who_accepts_it",
-    "wire_of_tls12",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import reprlib
 import ssl
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -157,7 +158,7 @@ class Case:
         expect(
             type(said) is type(self.wants), f"for {self.name}, {what} returned {type(said).__name__}, and not {kind}"
         )
-        expect(said == self.wants, f"{what} says {said!r} for {self.name}: {self.lets}")
+        expect(said == self.wants, f"{what} says {reprlib.repr(said)} for {self.name}: {self.lets}")
 
 
 def try_cases(
