@@ -7,7 +7,7 @@ never raises, whatever it is given.
 from mtlslab.notebook.exercises.judges import CHECKERS, Feedback
 from mtlslab.notebook.exercises.page_00 import bag_for_alice, refused_by_the_client
 from mtlslab.notebook.exercises.page_01 import certificate_off_the_wire, pem_by_hand, proof_of_the_key
-from mtlslab.notebook.exercises.page_02 import locked_key, root_on_a_short_lead, tells_roots
+from mtlslab.notebook.exercises.page_02 import root_on_a_short_lead, tells_roots
 from mtlslab.notebook.exercises.page_03 import csr_of_a_service, kinds_of_names, steal_a_public_key
 from mtlslab.notebook.exercises.page_04 import asks_to_be_a_ca, both_roles, failing_checks, mystery_certificates
 from mtlslab.notebook.exercises.page_05 import authorizing_app, from_node, insisting_context
@@ -35,7 +35,6 @@ __all__ = [
     "from_node",
     "insisting_context",
     "kinds_of_names",
-    "locked_key",
     "message_that_proves",
     "mystery_certificates",
     "no_certificate_crossed",

@@ -248,26 +248,24 @@ def _end(
     return context
 
 
-def doors(shown: Credential, root: x509.Certificate, host: str = "localhost") -> dict[End, str]:
+def doors(
+    shown: Credential, root: x509.Certificate, host: str = "localhost", *, partial_chain: bool = True
+) -> dict[End, str]:
     """Show a credential as a server, and as a client, to a strict other end that trusts `root` alone.
 
-    Returns for each role the reason of the refusal, "" where the door opens.
+    Returns for each role the reason of the refusal, "" where the door opens. Without `partial_chain` the chain has to
+    end at a self-signed certificate.
     """
     other = CertificateAuthority.create("other-ca")
     peer = {
         "client": other.issue("caller", CLIENT),
         "server": other.issue(host, SERVER, names=[host]),
     }
-    as_server = handshake(
-        _end(ssl.PROTOCOL_TLS_CLIENT, root, peer["client"]),
-        _end(ssl.PROTOCOL_TLS_SERVER, other.certificate, shown),
-        host,
-    )
-    as_client = handshake(
-        _end(ssl.PROTOCOL_TLS_CLIENT, other.certificate, shown),
-        _end(ssl.PROTOCOL_TLS_SERVER, root, peer["server"]),
-        host,
-    )
+    judges = _end(ssl.PROTOCOL_TLS_CLIENT, root, peer["client"]), _end(ssl.PROTOCOL_TLS_SERVER, root, peer["server"])
+    for judge in judges if not partial_chain else ():
+        judge.verify_flags &= ~ssl.VERIFY_X509_PARTIAL_CHAIN
+    as_server = handshake(judges[0], _end(ssl.PROTOCOL_TLS_SERVER, other.certificate, shown), host)
+    as_client = handshake(_end(ssl.PROTOCOL_TLS_CLIENT, other.certificate, shown), judges[1], host)
     return {"server": as_server.refused, "client": as_client.refused}
 
 
