@@ -8,7 +8,7 @@ from mtlslab.notebook.exercises.judges import CHECKERS, Feedback
 from mtlslab.notebook.exercises.page_00 import bag_for_alice, refused_by_the_client
 from mtlslab.notebook.exercises.page_01 import certificate_off_the_wire, pem_by_hand, proof_of_the_key
 from mtlslab.notebook.exercises.page_02 import root_on_a_short_lead, tells_roots
-from mtlslab.notebook.exercises.page_03 import csr_of_a_service, kinds_of_names, steal_a_public_key
+from mtlslab.notebook.exercises.page_03 import front_desk, steal_a_public_key
 from mtlslab.notebook.exercises.page_04 import asks_to_be_a_ca, both_roles, failing_checks, mystery_certificates
 from mtlslab.notebook.exercises.page_05 import authorizing_app, from_node, insisting_context
 from mtlslab.notebook.exercises.page_06 import VAULT_TEXT, both_at_fault, open_vault, too_early, vault
@@ -30,11 +30,10 @@ __all__ = [
     "broken",
     "certificate_off_the_wire",
     "client_by_openssl",
-    "csr_of_a_service",
     "failing_checks",
     "from_node",
+    "front_desk",
     "insisting_context",
-    "kinds_of_names",
     "message_that_proves",
     "mystery_certificates",
     "no_certificate_crossed",
