@@ -24,6 +24,9 @@ RAISES = "raises-exception"
 VARIES = "nbval-ignore-output"
 TAGS = {RAISES, VARIES}
 
+PREDICTION = "**Before you run the next cell"
+"""What a page says where the reader is to guess: the stored output of the next code cell is folded away."""
+
 _VARYING = re.compile(
     r"""[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2})+              # a fingerprint, a serial number
       | [A-Za-z0-9+/]{16,}={0,2}(?:\n[A-Za-z0-9+/]+={0,2}$)*   # base64, line after line
@@ -82,9 +85,10 @@ def tags(cell: NotebookNode) -> list[str]:
 def canonical(notebook: NotebookNode, stored: NotebookNode | None = None) -> NotebookNode:
     """Return a copy of ``notebook`` in the course's form.
 
-    Metadata say nothing of who ran it, cells keep their tags alone, and counts that grow down the page
-    become 1, 2, 3, … . Pieces of a stream that only chance kept apart are one, and a planned error keeps its
-    name and message without the traceback, which differs from one Python to the next.
+    Metadata say nothing of who ran it, cells keep their tags alone, and counts that grow down the page become
+    1, 2, 3, … . Outputs are folded where the reader is to predict them, and nowhere else. Pieces of a stream
+    that only chance kept apart are one, and a planned error keeps its name and message without the traceback,
+    which differs from one Python to the next.
 
     With ``stored``, the notebook as it was before it ran: a cell tagged ``nbval-ignore-output`` keeps its
     stored output if its code is the same and the new output differs in nothing but numbers and base64.
@@ -93,10 +97,16 @@ def canonical(notebook: NotebookNode, stored: NotebookNode | None = None) -> Not
     result.nbformat, result.nbformat_minor = 4, 5
     result.metadata = nbformat.from_dict(METADATA)  # type: ignore[no-untyped-call]
     before = {cell.id: cell for cell in stored.cells} if stored is not None else {}
+    predicted = False
     for cell in result.cells:
-        cell.metadata = nbformat.from_dict(  # type: ignore[no-untyped-call]
-            {"tags": tags(cell)} if tags(cell) else {}
-        )
+        metadata: dict[str, Any] = {"tags": tags(cell)} if tags(cell) else {}
+        if cell.cell_type == "code":
+            if predicted:
+                metadata["jupyter"] = {"outputs_hidden": True}
+            predicted = False
+        elif PREDICTION in cell.source:
+            predicted = True
+        cell.metadata = nbformat.from_dict(metadata)  # type: ignore[no-untyped-call]
         if not cell.get("attachments", True):
             del cell["attachments"]
         if cell.cell_type == "code":

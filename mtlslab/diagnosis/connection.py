@@ -14,7 +14,9 @@ from mtlslab.handshake import record_with
 
 @dataclass(frozen=True)
 class Glimpse:
-    """What a server says in its handshake, whether the client goes on or not (RFC 8446 §4.3, §4.4; RFC 5246 §7.4).
+    """What a server says in its handshake, whether the client goes on or not.
+
+    For TLS 1.3: RFC 8446 §4.3/9846 §4.4, RFC 8446 §4.4/9846 §4.5; for TLS 1.2: RFC 5246 §7.4.
 
     Fields: `chain`, its certificates; `asks`, whether it sent a CertificateRequest; `authorities`, the CAs named there.
     """

@@ -145,7 +145,7 @@ class CipherSuite(NamedTuple):
 
 
 def _suite(name: str) -> CipherSuite:
-    """The suite of that name: IANA's names say all there is to know (RFC 8446 §B.4, RFC 5288, RFC 7905)."""
+    """The suite of that name: IANA's names say all there is to know (RFC 8446/9846 §B.4, RFC 5288, RFC 7905)."""
     hash_name = "SHA384" if name.endswith("SHA384") else "SHA256"
     tag_length = 8 if "CCM_8" in name else 16
     if "CHACHA20_POLY1305" in name:

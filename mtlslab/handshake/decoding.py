@@ -1,6 +1,6 @@
 """From recorded bytes to records and messages: which key opens which record, where a message begins and ends.
 
-The order of things is RFC 8446 §2, §5, §7 for TLS 1.3 and RFC 5246 §6 and §7 for TLS 1.2. What stands in a
+The order of things is RFC 8446/9846 §2, §5, §7 for TLS 1.3 and RFC 5246 §6 and §7 for TLS 1.2. What stands in a
 message is read in `messages`, how a record is opened in `records`.
 """
 
@@ -250,7 +250,9 @@ class Decoder:
 
     def _handshake(self, side: _Direction, content: bytes, index: int, offset: int, sealed: bool) -> None:
         if not content:
-            raise TranscriptError(side.sender, index, offset, "an empty handshake record (RFC 8446 §5.1 forbids it)")
+            raise TranscriptError(
+                side.sender, index, offset, "an empty handshake record (RFC 8446/9846 §5.1 forbids it)"
+            )
         side.spans.append(Span(len(side.joined), index, offset))
         side.joined += content
         while len(side.joined) >= 4:

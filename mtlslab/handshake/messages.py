@@ -1,6 +1,6 @@
 """What stands in the messages of a handshake: from a message's bytes to its fields.
 
-RFC 8446 §4 for TLS 1.3, RFC 5246 §7.4 for TLS 1.2. One small function for each kind of message, and one for
+RFC 8446/9846 §4 for TLS 1.3, RFC 5246 §7.4 for TLS 1.2. One small function for each kind of message, and one for
 each extension that is worth reading; what is not read is named all the same.
 """
 
@@ -24,7 +24,7 @@ Fields = dict[str, Any]
 # which somebody may have turned into errors.
 _MALFORMED = (ValueError, TypeError, KeyError, Warning, x509.InvalidVersion, UnsupportedAlgorithm)
 
-# A ServerHello with this random is a HelloRetryRequest (RFC 8446 §4.1.3): SHA-256 of "HelloRetryRequest".
+# A ServerHello with this random is a HelloRetryRequest (RFC 8446 §4.1.3/9846 §4.2.3): SHA-256 of "HelloRetryRequest".
 HELLO_RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 
 
@@ -67,7 +67,7 @@ def _certificate(item: Reader) -> x509.Certificate:
     return certificate
 
 
-# --- extensions (RFC 8446 §4.2) -------------------------------------------------------------------
+# --- extensions (RFC 8446 §4.2/9846 §4.3) -------------------------------------------------------------------
 
 
 def _server_name(body: Reader, message: str) -> Fields:
@@ -324,7 +324,7 @@ _PARSERS_13 = {
 def read_handshake_message(message: Reader, version: str | None, suite: str | None) -> tuple[str, Fields]:
     """Return the name and the fields of a handshake message.
 
-    `message` begins with the message's type and length (RFC 8446 §4); `version` ("TLSv1.3") and `suite` (a
+    `message` begins with the message's type and length (RFC 8446/9846 §4); `version` ("TLSv1.3") and `suite` (a
     name) are those of the connection so far, None before the ServerHello. Raises `TranscriptError`.
     """
     code = message.number(1, "a handshake message's type")
@@ -343,7 +343,7 @@ def read_handshake_message(message: Reader, version: str | None, suite: str | No
 
 
 def read_alert(alert: Reader) -> Fields:
-    """Return the fields of an alert: `level` ("warning" or "fatal") and `description` (RFC 8446 §6)."""
+    """Return the fields of an alert: `level` ("warning" or "fatal") and `description` (RFC 8446/9846 §6)."""
     level = alert.number(1, "the alert's level")
     if level not in (1, 2):
         raise alert.fail(f"{level} is not an alert's level", 1)

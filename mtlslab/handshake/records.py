@@ -1,6 +1,6 @@
 """TLS records: how a secret becomes keys, and how keys open what crossed the wire.
 
-RFC 8446 §5 and §7 for TLS 1.3, RFC 5246 §5 and §6 for TLS 1.2. Functions from bytes to bytes; which key opens
+RFC 8446/9846 §5 and §7 for TLS 1.3, RFC 5246 §5 and §6 for TLS 1.2. Functions from bytes to bytes; which key opens
 which record is decided in `handshake`.
 """
 
@@ -18,7 +18,7 @@ from mtlslab.errors import TranscriptError
 from mtlslab.handshake.codepoints import CONTENT_TYPES, CipherSuite
 
 HEADER_LENGTH = 5
-# RFC 8446 §5.2 allows 256 bytes over the 2^14 of a plaintext, RFC 5246 §6.2.3 allows 2048.
+# RFC 8446/9846 §5.2 allows 256 bytes over the 2^14 of a plaintext, RFC 5246 §6.2.3 allows 2048.
 LONGEST_RECORD = 2**14 + 2048
 
 
@@ -73,7 +73,7 @@ class Reader:
         return int.from_bytes(self.take(length, what))
 
     def vector(self, length_length: int, what: str) -> Reader:
-        """Read a length of `length_length` bytes, then that many; return these to be read (RFC 8446 §3.4)."""
+        """Read a length of `length_length` bytes, then that many; return these to be read (RFC 8446/9846 §3.4)."""
         length = self.number(length_length, f"the length of {what}")
         start = self._at
         self.take(length, what)
@@ -100,7 +100,7 @@ def record_length(header: bytes, sender: str, index: int) -> int | None:
     """Return the length of the record that begins with `header`, its five first bytes included.
 
     None when too little of the header has come to tell. Raises `TranscriptError` when it is not TLS
-    (RFC 8446 §5.1).
+    (RFC 8446/9846 §5.1).
     """
     reader = Reader(header, sender, (Span(0, index, 0),))
     if header and header[0] not in CONTENT_TYPES:
@@ -137,7 +137,7 @@ def hash_of(suite: CipherSuite) -> hashes.HashAlgorithm:
 def hkdf_expand_label(secret: bytes, label: str, context: bytes, length: int, algorithm: hashes.HashAlgorithm) -> bytes:
     """Derive `length` bytes from a secret for the purpose that `label` names.
 
-    This is HKDF-Expand-Label (RFC 8446 §7.1).
+    This is HKDF-Expand-Label (RFC 8446/9846 §7.1).
     """
     full_label = b"tls13 " + label.encode()
     info = length.to_bytes(2) + bytes([len(full_label)]) + full_label + bytes([len(context)]) + context
@@ -145,14 +145,14 @@ def hkdf_expand_label(secret: bytes, label: str, context: bytes, length: int, al
 
 
 def traffic_keys(secret: bytes, suite: CipherSuite) -> Keys:
-    """Return the key and IV that a traffic secret of TLS 1.3 stands for (RFC 8446 §7.3)."""
+    """Return the key and IV that a traffic secret of TLS 1.3 stands for (RFC 8446/9846 §7.3)."""
     algorithm = hash_of(suite)
     key = hkdf_expand_label(secret, "key", b"", suite.key_length, algorithm)
     return Keys(suite, key, hkdf_expand_label(secret, "iv", b"", 12, algorithm))
 
 
 def next_secret(secret: bytes, suite: CipherSuite) -> bytes:
-    """Return the traffic secret that follows this one after a KeyUpdate (RFC 8446 §7.2)."""
+    """Return the traffic secret that follows this one after a KeyUpdate (RFC 8446/9846 §7.2)."""
     return hkdf_expand_label(secret, "traffic upd", b"", len(secret), hash_of(suite))
 
 
@@ -198,12 +198,12 @@ def _cipher(keys: Keys) -> aead.AESGCM | aead.AESCCM | aead.ChaCha20Poly1305:
 
 
 def nonce(iv: bytes, sequence: int) -> bytes:
-    """Return the nonce of a record: the IV, with the record's number XORed into its end (RFC 8446 §5.3)."""
+    """Return the nonce of a record: the IV, with the record's number XORed into its end (RFC 8446/9846 §5.3)."""
     return bytes(a ^ b for a, b in zip(iv, sequence.to_bytes(len(iv)), strict=True))
 
 
 def open_record(record: bytes, keys: Keys, sequence: int) -> tuple[int, bytes]:
-    """Open a protected record of TLS 1.3 (RFC 8446 §5.2): return its content's type, and the content.
+    """Open a protected record of TLS 1.3 (RFC 8446/9846 §5.2): return its content's type, and the content.
 
     `record` is the whole record with its header, `sequence` how many this sender protected with these keys
     before. Raises `ValueError` when the bytes are not what those keys protected.
@@ -213,7 +213,7 @@ def open_record(record: bytes, keys: Keys, sequence: int) -> tuple[int, bytes]:
         inner = _cipher(keys).decrypt(nonce(keys.iv, sequence), sealed, header)
     except InvalidTag:
         raise ValueError("it does not open with its key: the bytes were changed, or the key log is another's") from None
-    content = inner.rstrip(b"\0")  # RFC 8446 §5.4: the content, then its type, then padding with zeros
+    content = inner.rstrip(b"\0")  # RFC 8446/9846 §5.4: the content, then its type, then padding with zeros
     if not content:
         raise ValueError("it holds padding and no content type")
     return content[-1], content[:-1]

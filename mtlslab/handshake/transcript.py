@@ -74,7 +74,7 @@ class Transcript:
         return ("server", "Finished") in names and ("server", "Certificate") not in names
 
     def _refusals(self) -> Iterator[Message]:
-        # RFC 8446 §6: every alert but these two is an error, and closes the connection.
+        # RFC 8446/9846 §6: every alert but these two is an error, and closes the connection.
         closing = ("close_notify", "user_canceled")
         alerts = (message for message in self.messages if message.name == "Alert" and message.opened)
         return (alert for alert in alerts if alert.fields["description"] not in closing)

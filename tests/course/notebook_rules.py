@@ -100,6 +100,16 @@ class Cell:
         return "\n".join(parts)
 
     @property
+    def first_line(self) -> str:
+        """The line of its outputs that JupyterLab shows of them when they are folded."""
+        for output in self.outputs[:1]:
+            data = output.get("data", {})
+            forms = [output.get("text", "")] + [data.get(f"text/{kind}", "") for kind in ("html", "markdown", "plain")]
+            forms.append("\n".join(output.get("traceback", [])))
+            return next((line for form in forms for line in str(form).splitlines() if line), "")
+        return ""
+
+    @property
     def is_exercise(self) -> bool:
         """Whether a learner is to replace its ``answer = None``."""
         return self.is_code and bool(re.search(r"^answer\b.*= *None\b", self.source, re.MULTILINE))
@@ -493,6 +503,21 @@ def what_varies_is_asserted(notebook: Notebook) -> Iterator[str]:
 
 
 @rule
+def predictions_are_folded(notebook: Notebook) -> Iterator[str]:
+    """What a reader is to predict is folded away, and the one line that the fold shows, the output's first, says
+    nothing of it: it is a table's head, or ends with a colon.
+    """
+    for cell, before in zip(notebook.cells[1:], notebook.cells, strict=False):
+        asked = before.is_markdown and notebook_form.PREDICTION in before.source
+        if asked and not cell.is_code:
+            yield f"{before} asks for a prediction, and {cell} comes before the code"
+        if cell.is_code and asked != bool(cell.node.metadata.get("jupyter", {}).get("outputs_hidden")):
+            yield f"{cell} is {'not folded, and is to be predicted' if asked else 'folded, and nobody is asked'}"
+        if cell.is_code and asked and not re.match(r"\||.*:$", cell.first_line):
+            yield f"{cell} is folded, and still shows {cell.first_line!r}"
+
+
+@rule
 def exercises_have_solutions(notebook: Notebook) -> Iterator[str]:
     """It has two or three exercises under 'Your turn', each unanswered, followed by its folded solution."""
     exercises = [place for place, cell in enumerate(notebook.cells) if cell.is_exercise]
@@ -509,6 +534,8 @@ def exercises_have_solutions(notebook: Notebook) -> Iterator[str]:
             yield f"{cell} is not followed by <details><summary>Solution</summary>"
         elif len(following[0].blocks("python")) != 1:
             yield f"{following[0]} does not have exactly one ```python block"
+        elif following[0].blocks("python")[0].splitlines()[-1] != cell.source.splitlines()[-1]:
+            yield f"{following[0]} does not end its code with the checker's line, so pasting it gives no verdict"
         elif not following[0].source.rstrip().endswith("</details>"):
             yield f"{following[0]} does not end with </details>"
 

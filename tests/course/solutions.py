@@ -26,7 +26,7 @@ class Outcome:
 
 
 def solve(notebook: Notebook, folder: Path) -> list[Outcome]:
-    """Run all code of ``notebook`` in ``folder`` with each ``answer = None`` replaced by its solution.
+    """Run all code of ``notebook`` in ``folder``, in place of each exercise's cell its solution.
 
     Plain Python runs it, in one namespace and in this process. Returns an Outcome for each exercise.
     Raises AssertionError if a cell tagged ``raises-exception`` does not, and what any other cell raises.
@@ -39,7 +39,7 @@ def solve(notebook: Notebook, folder: Path) -> list[Outcome]:
             for cell, following in zip(cells, [*cells[1:], None], strict=True):
                 if not cell.is_code:
                     continue
-                source = _solved(cell, following) if cell.is_exercise else cell.source
+                source = _solution(cell, following) if cell.is_exercise else cell.source
                 value = _run(cell, source, f"{notebook.path.name} {cell.id}", namespace)
                 if cell.is_exercise:
                     outcomes.append(Outcome(cell.id, repr(value)))
@@ -57,11 +57,10 @@ def _module() -> ModuleType:
     return module
 
 
-def _solved(cell: Cell, following: Cell | None) -> str:
+def _solution(cell: Cell, following: Cell | None) -> str:
     blocks = following.blocks("python") if following is not None else []
     assert len(blocks) == 1, f"{cell} is not followed by one ```python block"
-    lines = [blocks[0] if line.startswith("answer = None") else line for line in cell.source.splitlines()]
-    return "\n".join(lines)
+    return blocks[0]
 
 
 def _run(cell: Cell, source: str, name: str, namespace: dict[str, Any]) -> object:

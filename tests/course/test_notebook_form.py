@@ -32,6 +32,13 @@ def stream(text: str, name: str = "stdout") -> NotebookNode:
     return output
 
 
+def test_an_output_is_folded_where_it_is_to_be_predicted() -> None:
+    """The code after "Before you run the next cell" is folded, whoever unfolded it, and no other."""
+    asks = v4.new_markdown_cell("**Before you run the next cell:** which?", id="asks")
+    cells = notebook_form.canonical(notebook(code("1"), asks, code("2"), code("3"))).cells
+    assert [cell.metadata for cell in cells] == [{}, {}, {"jupyter": {"outputs_hidden": True}}, {}]
+
+
 def test_what_an_editor_adds_is_dropped() -> None:
     """Saving in JupyterLab, or running with another tool, leaves nothing in the file but the outputs."""
     plain = notebook_form.canonical(notebook(v4.new_markdown_cell("# A", id="title"), code("1", stream("1\n"))))

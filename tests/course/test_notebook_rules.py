@@ -37,7 +37,8 @@ def code(cell_id: str, source: str, shows: str | None = None, *tags: str) -> Not
 
 def exercise(number: int) -> list[NotebookNode]:
     check = f"print(lab)\n'Correct: yes' if answer == {number} else 'Not attempted yet'"
-    solution = f"<details><summary>Solution</summary>\n\n```python\nanswer = {number}\n```\n\n</details>"
+    block = f"```python\nanswer = {number}\n{check}\n```"
+    solution = f"<details><summary>Solution</summary>\n\n{block}\n\n</details>"
     return [
         code(f"exercise-{number}", f"answer = None  # a number\n{check}", "'Not attempted yet'"),
         markdown(f"solution-{number}", solution),
@@ -56,6 +57,8 @@ def good(place: int) -> NotebookNode:
         code("refusal", "{}['nothing']", None, notebook_form.RAISES),
         code("varying", "print(id(lab))", None, notebook_form.VARIES),
         code("asserted", "assert id(lab)\nlab.is_absolute()", "False"),
+        markdown("prediction", "**Before you run the next cell:** yes or no?"),
+        code("predicted", "print('was it so:')\nTrue", "True"),
         markdown("your-turn", "## Your turn\n\nNow you."),
         *exercise(1),
         *exercise(2),
@@ -64,6 +67,7 @@ def good(place: int) -> NotebookNode:
     ]
     error = {"ename": "KeyError", "evalue": "'nothing'", "traceback": []}
     cells[4].outputs = [v4.new_output("error", **error)]
+    cells[8].outputs.insert(0, v4.new_output("stream", name="stdout", text="was it so:\n"))
     notebook: NotebookNode = v4.new_notebook(cells=cells)
     for number, cell in enumerate([cell for cell in cells if cell.cell_type == "code"], 1):
         cell.execution_count = number
@@ -284,15 +288,24 @@ BROKEN: dict[Rule, list[Callable[[NotebookNode], None]]] = {
         replaces("asserted", "assert id(lab)", "id(lab)"),
         many(sets(name, metadata={"tags": [notebook_form.VARIES]}) for name in ("set-up", "asserted")),
     ],
+    rules.predictions_are_folded: [
+        sets("predicted", metadata={}),
+        sets("set-up", metadata={"jupyter": {"outputs_hidden": True}}),
+        lambda notebook: cell(notebook, "predicted").outputs.pop(0),
+        says("first-round", "**Before you run the next cell: what will it raise?"),
+        says("your-turn", "**Before you run the next cell: what will it say?"),
+        lambda notebook: notebook.cells.insert(8, markdown("between", "And so on.")),
+    ],
     rules.exercises_have_solutions: [
         drops("exercise-1"),
         drops("solution-1"),
         replaces("solution-1", "```python", "```text"),
+        replaces("solution-1", "'Not attempted yet'", "'Not yet'"),
         replaces("solution-1", "<details>", ""),
         replaces("exercise-1", "answer = None", "answer = 3; x = None"),
         sets("exercise-1", outputs=[]),
         replaces("your-turn", "Now you.", "## Somebody else's turn"),
-        lambda notebook: notebook.cells.insert(0, notebook.cells.pop(8)),
+        lambda notebook: notebook.cells.insert(0, notebook.cells.pop(10)),
     ],
 }
 

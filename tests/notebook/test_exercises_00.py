@@ -1,102 +1,163 @@
-"""The checkers of notebook 00 turn wrong answers down, each with the hint that helps."""
+"""The checkers of notebook 00 try what they are given: right answers pass, wrong ones hear what they would allow."""
 
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
-from mtlslab import Answer, CertificateAuthority, Server, request
+from mtlslab import CertificateAuthority, Credential
+from mtlslab.credentials import certificate_pem, new_csr
 from mtlslab.notebook import exercises
-from mtlslab.profiles import CLIENT, SERVER
+from mtlslab.profiles import CLIENT, ISSUING_CA, SERVER
 
-OTHERS: list[Any] = [0, 1.5, True, object(), b"ca.crt", [None], {"a": 1}, (), "no", lambda: None]
+OTHERS: list[Any] = [0, 1.5, True, object(), b"ca.crt", [None], (), "no", lambda: None, mock.ANY, mock.MagicMock()]
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
-    """Real answers: to requests with every credential, without the client's, without the CA, and to nobody."""
-    lab: Path = tmp_path_factory.mktemp("lab")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that holds lab-00, as the page's cells leave it."""
+    folder = tmp_path_factory.mktemp("notebooks")
     ca = CertificateAuthority.create("example-ca")
-    ca.save(lab)
-    ca.issue("client", CLIENT).save(lab, "client")
-    late = ca.issue("localhost", SERVER, names=["another-host"])
-    cert, key = lab / "client.crt", lab / "client.key"
-    with Server(ca.issue("localhost", SERVER, names=["localhost"]), client_ca=ca.certificate, port=0) as server:
-        made = {
-            "every credential": request(server.url, cacert=lab / "ca.crt", cert=cert, key=key),
-            "no client certificate": request(server.url, cacert=lab / "ca.crt"),
-            "no ca": request(server.url, cert=cert, key=key),
-        }
-        url = server.url
-    made["nobody there"] = request(url, cert=cert, key=key)
-    with Server(late, client_ca=ca.certificate, port=0) as server:
-        made["wrong host"] = request(server.url, cacert=lab / "ca.crt", cert=cert, key=key)
+    ca.save(folder / "lab-00")
+    ca.issue("localhost", SERVER, names=["localhost"]).save(folder / "lab-00", "server")
+    ca.issue("client", CLIENT).save(folder / "lab-00", "client")
+    CertificateAuthority.create("example-ca").save(folder / "lab-00" / "namesake")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def there(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work where the notebook works."""
+    monkeypatch.chdir(lab)
+
+
+def files(**names: str) -> dict[str, Any]:
+    """Files of lab-00, by option."""
+    return {option: Path("lab-00", name) for option, name in names.items()}
+
+
+OWN = {"cert": "client.crt", "key": "client.key"}
+
+REFUSED: dict[str, tuple[Any, str | None]] = {
+    "no cacert": (files(**OWN), None),
+    "another CA of that name": (files(cacert="namesake/ca.crt", **OWN), None),
+    "as str": ({"cert": "lab-00/client.crt", "key": "lab-00/client.key"}, None),
+    "its own certificate as CA": (files(cacert="client.crt", **OWN), None),
+    "all three": (files(cacert="ca.crt", **OWN), "was answered"),
+    "the server's certificate as CA": (files(cacert="server.crt", **OWN), None),
+    "the CA alone": (files(cacert="ca.crt"), "the server said no (no-client-certificate)"),
+    "nothing": ({}, "but so would the server (no-client-certificate)"),
+    "the server's": (files(cert="server.crt", key="server.key"), "but so would the server (wrong-purpose)"),
+    "two that do not fit": (files(cert="client.crt", key="server.key"), "stops before it dials"),
+    "no such file": (files(cert="nobody.crt", key="client.key"), "there is no file nobody.crt"),
+    "a key alone": (files(key="client.key"), "stops before it dials"),
+    "verify": ({**files(**OWN), "verify": False}, "verification is on"),
+    "another option": ({**files(**OWN), "tls_max": "1.2"}, "verification is on"),
+    "no paths": ({"cert": mock.ANY, "key": mock.ANY}, "is the path of a file"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_client_is_to_refuse_and_the_server_would_not(name: str) -> None:
+    """The request is made: only files that the server would take, and a client without the CA, are Correct."""
+    answer, hint = REFUSED[name]
+    feedback = exercises.refused_by_the_client(answer)
+    assert feedback.correct is (hint is None), feedback
+    assert (hint or "") in feedback.text
+
+
+def pack(folder: Path, credential: Credential, ca_file: bytes | None = None) -> Path:
+    """Pack a bag for Alice."""
+    credential.save(folder, "alice")
+    (folder / "ca.crt").write_bytes(ca_file or Path("lab-00/ca.crt").read_bytes())
+    return folder
+
+
+def copied(name: str, at: str) -> Callable[[Path, CertificateAuthority], Path]:
+    """Pack a good bag, and a file of lab-00 as well."""
+
+    def made(folder: Path, ca: CertificateAuthority) -> Path:
+        shutil.copy(Path("lab-00", name), pack(folder, ca.issue("alice", CLIENT)) / at)
+        return folder
+
     return made
 
 
-@pytest.mark.parametrize(
-    ("which", "hint"),
-    [
-        ("every credential", "leave cacert out"),
-        ("no client certificate", "give cert and key"),
-        ("nobody there", "inside the with block"),
-        ("wrong host", "but for wrong-host"),
-    ],
+def for_alice(ca: CertificateAuthority, profile: Any = CLIENT, names: tuple[str, ...] = ()) -> Credential:
+    return ca.issue("alice", profile, names=names)
+
+
+def with_the_clients_key(ca: CertificateAuthority) -> Credential:
+    key = Credential.load("lab-00", "client").private_key
+    return Credential(ca.sign(new_csr(key, "alice"), CLIENT), key)
+
+
+def emptied(folder: Path, file: str) -> Path:
+    """A bag without one of its files."""
+    (folder / file).unlink()
+    return folder
+
+
+BOTH = replace(CLIENT, extended_key_usage=CLIENT.extended_key_usage + SERVER.extended_key_usage)
+LAX = replace(CLIENT, extended_key_usage=())
+POWER = replace(
+    ISSUING_CA, key_usage=ISSUING_CA.key_usage | CLIENT.key_usage, extended_key_usage=BOTH.extended_key_usage
 )
-def test_a_request_that_the_client_did_not_refuse_for_its_ca_is_turned_down(
-    answers: dict[str, Answer], which: str, hint: str
+OTHER = CertificateAuthority.create("other-ca")
+
+BAGS: dict[str, tuple[Callable[[Path, CertificateAuthority], Any], str | None]] = {
+    "three files": (lambda f, ca: pack(f, for_alice(ca)), None),
+    "another kind of key": (lambda f, ca: pack(f, ca.issue("alice", CLIENT, key_type="ed25519")), None),
+    "as str": (lambda f, ca: str(pack(f, for_alice(ca, names=("alice.example",)))), None),
+    "a public file more": (copied("server.crt", "server.crt"), None),
+    "ca.key": (copied("ca.key", "ca.key"), "can make a certificate in anyone's name"),
+    "ca.key in disguise": (copied("ca.key", "notes.txt"), "can make a certificate in anyone's name"),
+    "server.key": (copied("server.key", "server.key"), "can pose as your server"),
+    "client.key": (copied("client.key", "client.key"), "can call in the name of client"),
+    "the client's key": (lambda f, ca: pack(f, with_the_clients_key(ca)), "can call in the name of client"),
+    "the client again": (lambda f, ca: pack(f, ca.issue("client", CLIENT)), "as CN=client"),
+    "Alice in capitals": (lambda f, ca: pack(f, ca.issue("Alice", CLIENT)), "as CN=Alice"),
+    "a stranger's alice": (lambda f, _: pack(f, for_alice(OTHER)), "the server says no: unknown-ca"),
+    "a server": (lambda f, ca: pack(f, ca.issue("alice", SERVER, names=["alice"])), "says no: wrong-purpose"),
+    "both purposes": (lambda f, ca: pack(f, for_alice(ca, BOTH, ("localhost",))), "pose as your server"),
+    "no purpose": (lambda f, ca: pack(f, for_alice(ca, LAX, ("localhost",))), "pose as your server"),
+    "a CA": (lambda f, ca: pack(f, for_alice(ca, POWER)), "sign certificates herself"),
+    "the wrong ca.crt": (
+        lambda f, ca: pack(f, for_alice(ca), certificate_pem(OTHER.certificate)),
+        "the client says no: unknown-ca",
+    ),
+    "a CA too many": (
+        lambda f, ca: pack(f, for_alice(ca), certificate_pem(ca.certificate) + certificate_pem(OTHER.certificate)),
+        "trust another CA too",
+    ),
+    "no ca.crt": (lambda f, ca: emptied(pack(f, for_alice(ca)), "ca.crt"), "there is no file ca.crt"),
+    "no key": (lambda f, ca: emptied(pack(f, for_alice(ca)), "alice.key"), "there is no file alice.key"),
+    "no folder": (lambda f, _: f, "there is no folder"),
+    "the page's own": (lambda *_: Path("lab-00"), "holds the private key of the"),
+}
+
+
+@pytest.mark.parametrize("name", BAGS)
+def test_the_bag_lets_alice_in_and_nothing_else(name: str, tmp_path: Path) -> None:
+    """Whoever packs a key or a power too many is told what could be done with it."""
+    made, hint = BAGS[name]
+    feedback = exercises.bag_for_alice(made(tmp_path / "alice", CertificateAuthority.load("lab-00")))
+    assert feedback.correct is (hint is None), feedback
+    assert (hint or "") in feedback.text
+
+
+@pytest.mark.parametrize("check", [exercises.refused_by_the_client, exercises.bag_for_alice])
+def test_whoever_begins_with_the_exercises_is_sent_to_the_cells(
+    check: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each way to miss the point of taking the CA away has a hint of its own."""
-    feedback = exercises.refused_by_the_client(answers[which])
-    assert feedback.correct is False
-    assert hint in feedback.text
-
-
-def test_a_request_without_the_ca_is_accepted_and_explained(answers: dict[str, Answer]) -> None:
-    """The reader learns curl's exit code for what they have done."""
-    feedback = exercises.refused_by_the_client(answers["no ca"])
-    assert feedback.correct
-    assert "60" in feedback.text
-
-
-def test_a_part_of_the_answer_is_not_the_answer(answers: dict[str, Answer]) -> None:
-    """The refusal alone, or its advice, does not tell what became of the request."""
-    for part in (answers["no ca"].refusal, "unknown-ca"):
-        assert "what request(...) returns" in exercises.refused_by_the_client(part).text
-
-
-@pytest.mark.parametrize(
-    ("files", "hint"),
-    [
-        ({"ca.crt", "ca.key", "client.crt", "client.key"}, "in anyone's name"),
-        ({"ca.crt", "client.crt", "client.key", "server.key"}, "pose as the server"),
-        ({"client.crt", "client.key"}, "could not check the server"),
-        ({"ca.crt", "client.key"}, "nothing to show"),
-        ({"ca.crt", "client.crt"}, "without its private key"),
-        ({"ca.crt", "client.crt", "client.key", "server.crt"}, "shows it in every handshake"),
-        ({"ca.crt", "client.crt", "client.pem"}, "does not hold client.pem"),
-        ("ca.crt", "a set of file names"),
-        (set(), "could not check the server"),
-    ],
-)
-def test_a_bag_with_too_little_or_too_much_is_turned_down(files: Any, hint: str) -> None:
-    """Each file too many or too few has its own reason."""
-    feedback = exercises.files_for_the_client(files)
-    assert feedback.correct is False
-    assert hint in feedback.text
-
-
-@pytest.mark.parametrize("wrap", [set, list, tuple, frozenset])
-def test_any_collection_of_names_or_paths_will_do(wrap: Any) -> None:
-    """What is asked is which files, not which Python type."""
-    names = ["ca.crt", "client.crt", "client.key"]
-    assert exercises.files_for_the_client(wrap(names)).correct
-    assert exercises.files_for_the_client(wrap([Path("lab-00") / name for name in names])).correct
-
-
-@pytest.mark.parametrize("check", [exercises.refused_by_the_client, exercises.files_for_the_client])
-def test_no_answer_is_not_attempted_and_another_type_gets_a_hint(check: Any) -> None:
-    """None is no attempt, and nothing whatever makes a checker raise."""
-    assert check(None).text.startswith("Not attempted yet")
+    """Without lab-00 the checkers say what is missing; an answer of another kind gets a hint."""
     for other in OTHERS:
         assert check(other).text.startswith("Not yet: "), other
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "alice").mkdir()
+    assert exercises.refused_by_the_client({}).correct is False
+    assert "run the cells above" in exercises.bag_for_alice("alice").text

@@ -1,174 +1,219 @@
-"""The checkers of notebook 01 turn wrong answers down, each with the hint that helps."""
+"""The checkers of notebook 01 try functions on what they have not seen, and tell what goes wrong."""
 
+import base64
 import ssl
-from base64 import b64encode
-from textwrap import wrap
+import textwrap
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtlslab import CertificateAuthority, Credential
-from mtlslab.contexts import server_context
 from mtlslab.credentials import certificate_pem
 from mtlslab.notebook import exercises
-from mtlslab.profiles import CLIENT, SERVER
+from mtlslab.notebook.exercises import guard
+from mtlslab.profiles import SERVER
 
-OTHERS: list[Any] = [
-    0,
-    1.5,
-    True,
-    object(),
-    [None],
-    {"a": 1},
-    (),
-    (1,),
-    (1, 2, 3),
-    "",
-    "no",
-    b"",
-    b"\x16",
-    lambda: None,
-]
-ECDSA = ec.ECDSA(hashes.SHA256())
+OTHERS: list[Any] = [0, 1.5, True, object(), [None], {"a": 1}, (), "", "no", b"", mock.ANY, mock.Mock(), int, print]
 BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 ca = CertificateAuthority.create("example-ca")
 server = ca.issue("localhost", SERVER, names=["localhost"])
-alice = ca.issue("Alice", CLIENT)
+alice = ca.issue("alice", SERVER, names=["localhost"])
 
 
-def key_of(credential: Credential) -> ec.EllipticCurvePrivateKey:
-    assert isinstance(credential.private_key, ec.EllipticCurvePrivateKey)
-    return credential.private_key
+@pytest.fixture(autouse=True)
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of the notebook, and as much patience as a busy machine needs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(guard, "PATIENCE", 60)
+    ca.save("lab-01")
+    server.save("lab-01", "server")
 
 
-# A certificate wrapped by hand
+def wrapped(der: bytes, width: int = 64, begin: str = BEGIN, end: str = END, newline: str = "\n") -> str:
+    """PEM by hand, as the solution has it."""
+    text = base64.b64encode(der).decode()
+    return newline.join([begin, *(text[at : at + width] for at in range(0, len(text), width)), end, ""])
 
 
-def pem(certificate: x509.Certificate, width: int = 64) -> str:
-    lines = wrap(b64encode(certificate.public_bytes(Encoding.DER)).decode(), width)
-    return "\n".join([BEGIN, *lines, END, ""])
+def with_an_empty_line(der: bytes) -> str:
+    """PEM that counts its lines wrongly where the last one is full."""
+    text = base64.b64encode(der).decode()
+    return "\n".join([BEGIN, *(text[64 * n : 64 * n + 64] for n in range(len(text) // 64 + 1)), END, ""])
 
 
-def test_pem_made_by_hand_is_what_the_library_writes() -> None:
-    """The right answer is accepted with and without the last newline, and is no other text than cryptography's."""
-    assert pem(alice.certificate) == certificate_pem(alice.certificate).decode()
-    assert exercises.pem_by_hand(pem(alice.certificate)).correct
-    assert exercises.pem_by_hand(pem(alice.certificate).rstrip()).correct
+ONCE = wrapped(alice.certificate.public_bytes(Encoding.DER))
+
+PEM: dict[str, tuple[Any, str | None]] = {
+    "by hand": (wrapped, None),
+    "by textwrap": (lambda der: "\n".join([BEGIN, *textwrap.wrap(base64.b64encode(der).decode(), 64), END]), None),
+    "by ssl": (ssl.DER_cert_to_PEM_cert, None),
+    "by cryptography": (lambda der: certificate_pem(x509.load_der_x509_certificate(der)).decode(), None),
+    "with CR LF": (partial(wrapped, newline="\r\n"), None),
+    "one long line": (partial(wrapped, width=10**6), "a strict parser wants 64"),
+    "76, as in e-mail": (lambda der: f"{BEGIN}\n{base64.encodebytes(der).decode()}{END}\n", "wants 64"),
+    "63": (partial(wrapped, width=63), "wants 64"),
+    "an empty line": (with_an_empty_line, "and none empty"),
+    "bytes": (lambda der: wrapped(der).encode(), "returns bytes"),
+    "no first line": (lambda der: wrapped(der).partition("\n")[2], "the first line says what follows"),
+    "four dashes": (partial(wrapped, begin=BEGIN[1:]), "the first line says what follows"),
+    "another label": (partial(wrapped, begin="-----BEGIN PRIVATE KEY-----"), "the first line says"),
+    "no last line": (partial(wrapped, end=""), "a line of its own"),
+    "the end not on its own line": (lambda der: wrapped(der).replace(f"\n{END}", END), "a line of its own"),
+    "one and the same": (lambda _: ONCE, "Not yet: "),
+    "base64 for the Web": (lambda der: wrapped(der).translate({43: "-", 47: "_"}), "another certificate"),
+    "the key's bytes": (lambda der: wrapped(der[::-1]), "another certificate"),
+    "the text": (ONCE, "is wanted itself"),
+    "hexadecimal": (lambda der: der.hex(), "the first line says what follows"),
+}
 
 
-@pytest.mark.parametrize(
-    ("answer", "hint"),
-    [
-        (certificate_pem(alice.certificate), "that is bytes"),
-        (alice.certificate, "the text of a PEM file"),
-        (pem(server.certificate), "the certificate of CN=localhost"),
-        (pem(alice.certificate, 10_000), "exactly 64 characters"),
-        (pem(alice.certificate, 76), "exactly 64 characters"),
-        (pem(alice.certificate).replace(BEGIN + "\n", ""), "the first line"),
-        (pem(alice.certificate).replace("CERTIFICATE", "ALICE"), "the first line"),
-        (pem(alice.certificate).replace("\n" + END, END), "the last line"),
-        (pem(alice.certificate).replace(BEGIN, BEGIN + "\n" + "MIIB" * 16), "no certificate"),
-        (f"{BEGIN}\nhello\n{END}\n", "no certificate"),
-    ],
-)
-def test_another_wrapping_is_turned_down(answer: Any, hint: str) -> None:
-    """Each slip of the wrapping, and the wrong certificate, has its hint."""
-    feedback = exercises.pem_by_hand(answer)
-    assert feedback.correct is False
-    assert hint in feedback.text
+@pytest.mark.parametrize("name", PEM)
+def test_pem_is_tried_on_certificates_of_every_length(name: str) -> None:
+    """PEM of any make is accepted; what a strict parser would refuse, for one length only, is not."""
+    function, hint = PEM[name]
+    feedback = exercises.pem_by_hand(function)
+    assert feedback.correct is (hint is None), feedback
+    assert (hint or "") in feedback.text
 
 
-# What TLS 1.2 lets slip
+def by_sequence(wire: bytes) -> bytes | None:
+    """Find the first thing that begins as a certificate does: the solution."""
+    at = wire.find(b"\x30\x82")
+    return None if at < 0 else wire[at : at + 4 + int.from_bytes(wire[at + 2 : at + 4], "big")]
 
 
-def wire(version: ssl.TLSVersion) -> tuple[bytes, bytes]:
-    """Return what crosses the wire in a handshake of one version, to the server and to the client."""
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.load_verify_locations(cadata=certificate_pem(ca.certificate).decode())
-    client.maximum_version = version
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends = [
-        client.wrap_bio(to_client, to_server, server_hostname="localhost"),
-        server_context(server, client_auth="none").wrap_bio(to_server, to_client, server_side=True),
-    ]
-    crossed = [b"", b""]
-    while ends:
-        for end in list(ends):
-            try:
-                end.do_handshake()
-                ends.remove(end)
-            except ssl.SSLWantReadError:
-                pass
-            bio, which = (to_server, 0) if end.server_side is False else (to_client, 1)
-            sent = bio.read()
-            crossed[which] += sent
-            bio.write(sent)
-    return crossed[0], crossed[1]
+def by_messages(wire: bytes) -> bytes | None:
+    """Read the handshake's messages, as RFC 5246 §7.4 lays them out."""
+    stream = b""
+    while wire[:1] == b"\x16":
+        end = 5 + int.from_bytes(wire[3:5], "big")
+        stream, wire = stream + wire[5:end], wire[end:]
+    while stream:
+        end = 4 + int.from_bytes(stream[1:4], "big")
+        if stream[0] == 11:
+            return stream[10 : 10 + int.from_bytes(stream[7:10], "big")]
+        stream = stream[end:]
+    return None
 
 
-def test_the_certificate_is_read_off_a_wire_of_tls_1_2() -> None:
-    """The checker finds whose certificate crossed in clear, so it has really looked."""
-    feedback = exercises.wire_of_tls12(wire(ssl.TLSVersion.TLSv1_2)[1])
-    assert feedback.correct
-    assert "CN=localhost" in feedback.text
+def by_index(wire: bytes) -> bytes:
+    at = wire.index(b"\x30\x82")
+    return wire[at : at + 4 + int.from_bytes(wire[at + 2 : at + 4], "big")]
 
 
-def test_another_wire_is_turned_down() -> None:
-    """TLS 1.3, the other direction, both directions, HTTP and the head alone: each has its hint."""
-    older, newer = wire(ssl.TLSVersion.TLSv1_2), wire(ssl.TLSVersion.TLSv1_3)
-    for answer, hint in [
-        (newer[1], "this is TLS 1.3"),
-        (older[0], "what went to the server"),
-        (newer[0], "what went to the server"),
-        (older, "the second part of wire.result()"),
-        (b"HTTP/1.1 200 OK\r\n\r\n", "give overhear both contexts"),
-        (older[1][5:], "uncut"),
-        (certificate_pem(server.certificate), "uncut"),
-        (older[1][:200], "Not yet: the answer is"),
-    ]:
-        feedback = exercises.wire_of_tls12(answer)
-        assert feedback.correct is False
-        assert hint in feedback.text
+def the_last(wire: bytes) -> bytes | None:
+    found = by_sequence(wire)
+    return found and (by_sequence(wire.partition(found)[2]) or found)
 
 
-# A key proved
+def changed(function: Callable[[bytes], bytes | None], change: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Do as a right function, and something to its answer."""
+    return lambda wire: change(found) if (found := function(wire)) else None
 
 
-def test_the_holder_of_the_key_is_believed() -> None:
-    """The challenge signed with the certificate's own key is the proof."""
-    answer = server.certificate, key_of(server).sign(exercises.CHALLENGE, ECDSA)
-    assert exercises.proof_of_the_key(answer).correct
+WIRE: dict[str, tuple[Any, str | None]] = {
+    "by 30 82": (by_sequence, None),
+    "by messages": (by_messages, None),
+    "always": (lambda wire: wire[100:900], "Not yet: "),
+    "never": (lambda _: None, "for an EC server that speaks TLS 1.2, your function returns None"),
+    "the last": (the_last, "an issuing CA's server that speaks TLS 1.2"),
+    "to the end of the wire": (changed(by_sequence, lambda der: der + b"\0"), "from 30 82 to its end"),
+    "without its head": (changed(by_sequence, lambda der: der[4:]), "from 30 82 to its end"),
+    "cut short": (changed(by_sequence, lambda der: der[:-1]), "from 30 82 to its end"),
+    "PEM": (changed(by_sequence, ssl.DER_cert_to_PEM_cert), "returned str, and not bytes"),
+    "parsed": (changed(by_sequence, x509.load_der_x509_certificate), "returned Certificate, and not bytes"),
+    "raises": (by_index, "ValueError: subsection not found in line"),
+    "nothing as bytes": (lambda wire: by_sequence(wire) or b"", "returned bytes, and not NoneType"),
+    "the lab's": (lambda _: server.certificate.public_bytes(Encoding.DER), "from 30 82"),
+    "the wire": (lambda wire: wire, "from 30 82"),
+    "the answer itself": (b"\x30\x82", "is wanted itself"),
+}
 
 
-@pytest.mark.parametrize(
-    ("answer", "hint"),
-    [
-        ((server.certificate, key_of(alice).sign(exercises.CHALLENGE, ECDSA)), "with the key in lab-01/server.key"),
-        ((server.certificate, key_of(server).sign(b"something else", ECDSA)), "sign exercises.CHALLENGE as it is"),
-        ((server.certificate, key_of(server).sign(exercises.CHALLENGE, ec.ECDSA(hashes.SHA384()))), "SHA-256"),
-        ((server.certificate, server.certificate.signature), "sign exercises.CHALLENGE"),
-        ((server.certificate, exercises.CHALLENGE), "sign exercises.CHALLENGE"),
-        ((alice.certificate, key_of(alice).sign(exercises.CHALLENGE, ECDSA)), "you are the server"),
-        ((server.private_key, b""), "the first of the pair"),
-        ((server.certificate, "signed"), "the second of the pair"),
-        (server.certificate, "the pair (certificate, signature)"),
-    ],
-)
-def test_an_impostor_is_not_believed(answer: Any, hint: str) -> None:
-    """Another key, another message, another hash, a copied signature: none of them proves the key."""
-    feedback = exercises.proof_of_the_key(answer)
-    assert feedback.correct is False
-    assert hint in feedback.text
+@pytest.mark.parametrize("name", WIRE)
+def test_a_certificate_is_found_on_wires_not_seen_before(name: str) -> None:
+    """Whoever finds the server's own certificate, and none in TLS 1.3, is right, by whatever way."""
+    function, hint = WIRE[name]
+    feedback = exercises.certificate_off_the_wire(function)
+    assert feedback.correct is (hint is None), feedback
+    assert (hint or "") in feedback.text
 
 
-@pytest.mark.parametrize("check", [exercises.pem_by_hand, exercises.wire_of_tls12, exercises.proof_of_the_key])
-def test_no_answer_is_not_attempted_and_another_type_gets_a_hint(check: Any) -> None:
-    """None is no attempt, and nothing whatever makes a checker raise."""
+def signs(who: Credential = server, algorithm: hashes.HashAlgorithm | None = None) -> Callable[[bytes], bytes]:
+    """A function that signs with somebody's key."""
+    key = who.private_key
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return lambda challenge: key.sign(challenge, ec.ECDSA(algorithm or hashes.SHA256()))
+
+
+def in_two_steps(challenge: bytes) -> bytes:
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(challenge)
+    assert isinstance(server.private_key, ec.EllipticCurvePrivateKey)
+    return server.private_key.sign(digest.finalize(), ec.ECDSA(Prehashed(hashes.SHA256())))
+
+
+OVERHEARD: list[bytes] = []
+
+
+def replays(challenge: bytes) -> bytes:
+    OVERHEARD.append(signs()(challenge))
+    return OVERHEARD[0]
+
+
+PROOFS: dict[str, tuple[Any, str | None]] = {
+    "signs": (signs(), None),
+    "the hash first": (in_two_steps, None),
+    "another's key": (signs(alice), "anybody could have made it"),
+    "the CA's key": (signs(Credential(ca.certificate, ca.private_key)), "with the CA's key"),
+    "replays": (replays, "is for another challenge"),
+    "signs nothing": (lambda _: signs()(b""), "is for another challenge"),
+    "another hash": (signs(algorithm=hashes.SHA384()), "ECDSA with SHA-256"),
+    "signs all but the end": (lambda challenge: signs()(challenge[:-1] or b"x"), "anybody could have made it"),
+    "the certificate's signature": (lambda _: server.certificate.signature, "anybody could have made it"),
+    "the certificate": (lambda _: server.certificate.public_bytes(Encoding.DER), "anybody could have made it"),
+    "the challenge": (lambda challenge: challenge, "anybody could have made it"),
+    "nothing": (lambda _: None, "returns NoneType"),
+    "a pair": (lambda challenge: (server.certificate, signs()(challenge)), "returns tuple"),
+    "text": (lambda challenge: signs()(challenge).hex(), "returns str"),
+    "one signature": (signs()(b"once"), "is wanted itself"),
+}
+
+
+@pytest.mark.parametrize("name", PROOFS)
+def test_a_key_is_proved_by_signing_what_nobody_could_foresee(name: str) -> None:
+    """Another key, another hash, a replay: none of them proves the key of server.crt."""
+    function, hint = PROOFS[name]
+    feedback = exercises.proof_of_the_key(function)
+    assert feedback.correct is (hint is None), feedback
+    assert (hint or "") in feedback.text
+
+
+CHECKS = [exercises.pem_by_hand, exercises.certificate_off_the_wire, exercises.proof_of_the_key]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_no_answer_is_not_attempted_and_another_kind_gets_a_hint(check: Any) -> None:
+    """None is no attempt, and what is no function of that kind is not right."""
     assert check(None).text.startswith("Not attempted yet")
     for other in OTHERS:
         assert check(other).text.startswith("Not yet: "), other
+
+
+def test_whoever_begins_with_the_exercises_is_sent_to_the_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without server.crt there is no key to prove."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert "run the cells above" in exercises.proof_of_the_key(signs()).text

@@ -25,7 +25,7 @@ ROWS = (
         "The client's file has the intermediate first and its own certificate last.",
         lambda lab: replace(lab.good, client=lab.client_of(lab.issuing_ca), spoil=spoil("client.crt", reversed_pem)),
         before_dialling("key-mismatch"),
-        "The client's own certificate comes first, then its issuer's, and so on (RFC 8446 §4.4.2).",
+        "The client's own certificate comes first, then its issuer's, and so on (RFC 8446 §4.4.2/9846 §4.5.1).",
         "The message speaks of the key. The key is right: it is held against the first certificate of the file.",
     ),
     Fault(

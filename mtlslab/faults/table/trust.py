@@ -64,7 +64,7 @@ ROWS = (
             careless=True,
         ),
         by_server("bad-signature"),
-        "None: mutual TLS at work. Certificates are public; CertificateVerify proves the key (RFC 8446 §4.4.3).",
+        "None: mutual TLS at work. Certificates are public; CertificateVerify proves the key.",
         "An honest library refuses to load such a pair. This one was forged to get past it.",
     ),
     Fault(

@@ -5,10 +5,10 @@ never raises, whatever it is given.
 """
 
 from mtlslab.notebook.exercises.judges import CHECKERS, Feedback
-from mtlslab.notebook.exercises.page_00 import files_for_the_client, refused_by_the_client
-from mtlslab.notebook.exercises.page_01 import CHALLENGE, pem_by_hand, proof_of_the_key, wire_of_tls12
-from mtlslab.notebook.exercises.page_02 import locked_key, root_on_a_short_lead, tells_roots
-from mtlslab.notebook.exercises.page_03 import csr_of_a_service, kinds_of_names, steal_a_public_key
+from mtlslab.notebook.exercises.page_00 import bag_for_alice, refused_by_the_client
+from mtlslab.notebook.exercises.page_01 import certificate_off_the_wire, pem_by_hand, proof_of_the_key
+from mtlslab.notebook.exercises.page_02 import root_on_a_short_lead, tells_roots
+from mtlslab.notebook.exercises.page_03 import front_desk, steal_a_public_key
 from mtlslab.notebook.exercises.page_04 import asks_to_be_a_ca, both_roles, failing_checks, mystery_certificates
 from mtlslab.notebook.exercises.page_05 import authorizing_app, from_node, insisting_context
 from mtlslab.notebook.exercises.page_06 import VAULT_TEXT, both_at_fault, open_vault, too_early, vault
@@ -17,7 +17,6 @@ from mtlslab.notebook.exercises.page_08 import PUZZLES, broken, repaired_chain, 
 from mtlslab.notebook.exercises.page_09 import alert_numbers, client_by_openssl, who_accepts_it
 
 __all__ = [
-    "CHALLENGE",
     "CHECKERS",
     "PUZZLES",
     "VAULT_TEXT",
@@ -25,17 +24,16 @@ __all__ = [
     "alert_numbers",
     "asks_to_be_a_ca",
     "authorizing_app",
+    "bag_for_alice",
     "both_at_fault",
     "both_roles",
     "broken",
+    "certificate_off_the_wire",
     "client_by_openssl",
-    "csr_of_a_service",
     "failing_checks",
-    "files_for_the_client",
     "from_node",
+    "front_desk",
     "insisting_context",
-    "kinds_of_names",
-    "locked_key",
     "message_that_proves",
     "mystery_certificates",
     "no_certificate_crossed",
@@ -53,5 +51,4 @@ __all__ = [
     "too_early",
     "vault",
     "who_accepts_it",
-    "wire_of_tls12",
 ]

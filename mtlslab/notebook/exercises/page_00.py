@@ -2,46 +2,94 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
+import re
+from pathlib import Path, PosixPath, WindowsPath
 from typing import Any
 
-from mtlslab.client import Answer
-from mtlslab.notebook.exercises.judges import NotYet, checker, expect
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
+
+from mtlslab import errors
+from mtlslab.authority import CertificateAuthority
+from mtlslab.credentials import Credential, read_certificates
+from mtlslab.notebook.exercises.judges import NotYet, checker, dial, doors, expect, lab_ca
+from mtlslab.profiles import SERVER
+from mtlslab.server import Server
 
 
-@checker("what request(...) returned, as in: answer = request(server.url, ...)")
+def _server(ca: CertificateAuthority) -> Server:
+    """Make a server like the page's, that the reader has not seen."""
+    return Server(ca.issue("localhost", SERVER, names=["localhost"]), client_ca=ca.certificate, port=0)
+
+
+@checker("a dictionary of files, such as {'cert': lab / 'client.crt'}")
 def refused_by_the_client(answer: Any) -> str:
-    """Want the `Answer` to a request whose client does not know the server's CA."""
-    expect(isinstance(answer, Answer), "the answer is what request(...) returns, not a part of it")
-    refusal = answer.refusal
-    if refusal is None:
-        raise NotYet("this request was answered, so the client could check the server; leave cacert out")
-    expect(
-        refusal.reason != "connection-refused",
-        "nobody was listening: make the request inside the with block, while the server runs",
-    )
-    expect(
-        refusal.by == "client",
-        f"here the server said no ({refusal.reason}); give cert and key, so that only the CA is missing",
-    )
-    expect(refusal.reason == "unknown-ca", f"the client said no, but for {refusal.reason}; leave out cacert alone")
+    """Want files with which the client refuses the server, and the server would let the client in."""
+    ca = lab_ca("lab-00")
+    with _server(ca) as server:
+        refusal = dial(server.url, answer).refusal
+        if refusal is None:
+            raise NotYet("this request was answered, so the client could check the server: what does it check with?")
+        expect(refusal.by == "client", f"here the server said no ({refusal.reason}): show it what it asks for")
+        expect(refusal.reason == "unknown-ca", f"the client said no, but for {refusal.reason}: it is to miss the CA")
+        refusal = dial(server.url, {**answer, "cacert": "lab-00/ca.crt"}).refusal
+    if refusal is not None:
+        raise NotYet(f"the client said no, but so would the server ({refusal.reason}): whom does it want to see?")
     return (
-        "the client refused the server. Without cacert it asks the system's trust store, which does not know "
-        f"example-ca; curl's exit code for this is {refusal.curl_exit_code}"
+        "the client refused the server. Without example-ca among those it trusts, a sound certificate is worth "
+        "nothing to it; curl's exit code for this is 60"
     )
 
 
-@checker('a set of file names, such as {"ca.crt", "server.crt"}')
-def files_for_the_client(answer: Any) -> str:
-    """Want the names of the three files that a client of mutual TLS needs, and of no private key but its own."""
-    expect(not isinstance(answer, str), 'the answer is a set of file names, such as {"ca.crt", "server.crt"}')
-    names = {PurePath(file).name for file in answer}
-    everything = {f"{owner}.{kind}" for owner in ("ca", "client", "server") for kind in ("crt", "key")}
-    expect(names <= everything, f"lab-00 does not hold {', '.join(sorted(names - everything))}")
-    expect("ca.key" not in names, "whoever holds ca.key can make a certificate in anyone's name; it stays with the CA")
-    expect("server.key" not in names, "whoever holds server.key can pose as the server; it stays with the server")
-    expect("ca.crt" in names, "the client could not check the server: which file did request get as cacert?")
-    expect("client.crt" in names, "the client has nothing to show: which file did request get as cert?")
-    expect("client.key" in names, "a certificate proves nothing without its private key: anyone may have a copy of it")
-    expect("server.crt" not in names, "server.crt does no harm, but the server shows it in every handshake anyway")
-    return "ca.crt to check the server, client.crt to show, and client.key to prove that client.crt is its own"
+@checker("a folder: a Path, such as lab / 'alice'")
+def bag_for_alice(answer: Any) -> str:
+    """Want a folder with which Alice can call the server, and can do nothing else."""
+    expect(type(answer) in (str, PosixPath, WindowsPath), "the answer is a folder: a Path, such as lab / 'alice'")
+    folder, ca = Path(answer), lab_ca("lab-00")
+    expect(folder.is_dir(), f"there is no folder {folder.name}: save makes it")
+    _expect_no_foreign_key(folder, ca)
+    files = {"cacert": folder / "ca.crt", "cert": folder / "alice.crt", "key": folder / "alice.key"}
+    with _server(ca) as server:
+        refusal = dial(server.url, files).refusal
+        caller = server.visits[-1].client
+    if refusal is not None or caller is None:
+        raise NotYet(
+            f"with these files the {refusal.by if refusal else 'server'} says no: {refusal and refusal.reason}"
+        )
+    name = caller.subject.rfc4514_string()
+    expect(name == "CN=alice", f"the server lets it in, as {name}: what Alice does would be put down to somebody else")
+    expect(
+        read_certificates(files["cacert"]) == [ca.certificate],
+        "Alice's client would trust another CA too: whoever holds that one's key could pose as your server to her",
+    )
+    alice = Credential.load(folder, "alice")
+    try:
+        CertificateAuthority(alice.certificate, alice.private_key)
+    except errors.CannotIssue:
+        expect(bool(doors(alice, ca.certificate)["server"]), "with it Alice could pose as your server: see CLIENT")
+        return "she can check your server and show who she is, and has no key but her own"
+    raise NotYet("Alice could sign certificates herself, in anyone's name")
+
+
+def _expect_no_foreign_key(folder: Path, ca: CertificateAuthority) -> None:
+    """Raise `NotYet` if a private key of somebody else is in the bag, under whatever name."""
+    owners = {"the CA": (ca.certificate, "make a certificate in anyone's name")}
+    for name, harm in (("server", "pose as your server"), ("client", "call in the name of client")):
+        owners[f"the {name}"] = (read_certificates(f"lab-00/{name}.crt")[0], harm)
+    for file in (path for path in folder.rglob("*") if path.is_file() and path.stat().st_size < 1 << 16):
+        for public_key in _public_halves(file.read_bytes()):
+            for owner, (certificate, harm) in owners.items():
+                if certificate.public_key() == public_key:
+                    raise NotYet(f"{file.name} holds the private key of {owner}: whoever has the bag can {harm}")
+
+
+def _public_halves(data: bytes) -> list[Any]:
+    """Return the public keys of all private keys in a file."""
+    found = []
+    pems = re.findall(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", data, re.DOTALL)
+    for load, key in [(load_der_private_key, data), *((load_pem_private_key, pem) for pem in pems)]:
+        try:
+            found.append(load(key, password=None).public_key())
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            continue
+    return found

@@ -2,161 +2,156 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import x25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from mtlslab import errors
 from mtlslab.authority import CertificateAuthority
-from mtlslab.credentials import (
-    read_private_key,
-    weakness,
+from mtlslab.credentials import PrivateKey, weakness
+from mtlslab.faults.minting import altered
+from mtlslab.notebook.exercises.judges import (
+    Case,
+    Guarded,
+    NotYet,
+    checker,
+    doors,
+    expect,
+    fresh_name,
+    genuine,
+    try_cases,
 )
-from mtlslab.notebook.exercises.judges import NotYet, checker, expect
 from mtlslab.profiles import SERVER
 
 
-@checker("a certificate: an x509.Certificate, as self_signed returns it")
-def root_on_a_short_lead(answer: x509.Certificate) -> str:
-    """Want a strict, self-signed root "practice-ca" for 30 days with path length 0."""
-    expect(
-        not isinstance(answer, bytes | str),
-        "that is text or bytes; the answer is the certificate itself, as self_signed returns it",
-    )
-    own_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "practice-ca")])
-    expect(answer.subject == own_name, "its subject is not CN=practice-ca; self_signed takes name=")
-    expect(answer.issuer == own_name, "Subject and Issuer differ; nobody stands above a root")
-    expect(_signed_itself(answer), "its signature does not verify with its own public key; sign with the same key")
-    days = (answer.not_valid_after_utc - answer.not_valid_before_utc) / timedelta(days=1)
-    expect(29.9 < days < 30.1, f"it is valid for {days:.0f} days, not 30; self_signed takes days=")
-    constraints = _critical(answer, x509.BasicConstraints, "basicConstraints")
-    expect(constraints.ca, "its basicConstraints say CA:FALSE")
-    expect(
-        constraints.path_length == 0,
-        "its basicConstraints hold no path length of 0; a path length of None means any number of CAs below it",
-    )
-    usage = _critical(answer, x509.KeyUsage, "keyUsage")
-    expect(usage.key_cert_sign, "its keyUsage lacks keyCertSign: a key that may not sign certificates makes no CA")
-    identifier = _get(answer, x509.SubjectKeyIdentifier)
-    expect(identifier is not None, "it has no subjectKeyIdentifier: strict clients miss it")
-    expect(
-        identifier == x509.SubjectKeyIdentifier.from_public_key(answer.public_key()),
-        "its subjectKeyIdentifier is that of another key; make the extensions from the new key",
-    )
-    expect(weakness(answer.public_key()) is None, f"its key is weak: {weakness(answer.public_key())}")
-    expect(answer.public_key() != _lab_public_key(), "it holds the key of lab-02/ca.key; a new root gets a new key")
-    return "a root that strict clients take, and that can sign servers and clients but never another CA"
+@checker("a function that takes a name and a number of days, and returns a certificate and its key")
+def root_on_a_short_lead(answer: Any) -> str:
+    """Want a function that makes strict roots with a path length of 0."""
+    make_root, public_keys = Guarded(answer), set()
+    for days in random.sample((7, 30, 400), 3):
+        name = fresh_name()
+        root, key = _pair(make_root(name, days))
+        public_keys.add(root.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        expect(root.subject == subject, f"asked for {name}, it made {root.subject.rfc4514_string() or 'nobody'}")
+        expect(root.issuer == subject, "Subject and Issuer differ: clients would look for somebody above it")
+        expect(_signed_itself(root), "its signature does not verify with its own key: nobody can tell a damaged copy")
+        _expect_dates(root, days)
+        _expect_strict_clients_content(root, key)
+    expect(len(public_keys) == 3, "its roots share a key: who steals one of them has them all")
+    return "strict clients take what your roots have signed, and nothing that a CA below them has"
 
 
-@checker("a function that takes a certificate and returns True or False")
-def tells_roots(answer: Callable[[x509.Certificate], bool]) -> str:
-    """Want a function that tells self-signed roots from impostors of several kinds."""
-    expect(not isinstance(answer, bool), "the answer is the function itself: answer = is_root, without brackets")
-    expect(callable(answer), "the answer is a function: answer = is_root")
-    for is_root, what, certificate in _roots_and_others():
-        try:
-            said = answer(certificate)
-        except Exception as error:
-            raise NotYet(f"for {what}, it raised {type(error).__name__}; return True or False instead") from None
-        expect(said is not None, "it returns None; let it return True or False")
-        expect(isinstance(said, bool), f"for {what}, it returned {type(said).__name__}; let it return True or False")
-        expect(said == is_root, f"it says {said} for {what}")
-    return "names, flag and signature: it takes all three to make a root"
+def _pair(made: Any) -> tuple[x509.Certificate, PrivateKey]:
+    two = type(made) in (tuple, list) and len(made) == 2
+    expect(two, f"it returned a {type(made).__name__}: let it return two, the certificate and its key")
+    pair = tuple(made)
+    root = genuine(pair[0], x509.Certificate, "the first that it returns is no certificate, as .sign makes it")
+    real = type(pair[1]).__module__.startswith("cryptography.")
+    expect(real and hasattr(pair[1], "sign"), "the second that it returns is no private key that can sign")
+    expect(pair[1].public_key() == root.public_key(), "certificate and key do not belong together: it can sign nothing")
+    weak = weakness(root.public_key())
+    expect(weak is None, f"its key is weak, and could be worked out: {weak}")
+    return root, pair[1]
 
 
-@checker("bytes in PEM: what private_bytes returns")
-def locked_key(answer: bytes) -> str:
-    """Want the private key of lab-02/ca.key in PEM, locked with the password "for practice"."""
-    pem = answer.encode() if isinstance(answer, str) else answer
-    expect(isinstance(pem, bytes), "the answer is bytes, as private_bytes returns them")
-    expect(not pem.startswith(b"0"), "that is DER; ask for Encoding.PEM")
-    expect(b"CERTIFICATE" not in pem, "that is a certificate, which is public anyway; lock the private key")
-    expect(b"PUBLIC KEY" not in pem, "that is a public key, which needs no lock; take the private one")
-    expect(b"PRIVATE KEY-----" in pem, "there is no private key in it; its first line would say so")
-    expect(b"ENCRYPTED" in pem, "it opens without a password; NoEncryption() is the -nodes of the article")
+def _signed_itself(root: x509.Certificate) -> bool:
     try:
-        key = load_pem_private_key(pem, b"for practice")
-    except ValueError:
-        raise NotYet("the password 'for practice' does not open it") from None
-    expect(key.public_key() == _lab_public_key(), "it opens, and holds another key than lab-02/ca.key; take that key")
-    return "only who knows the password can sign for example-ca with this copy"
-
-
-def _roots_and_others() -> list[tuple[bool, str, x509.Certificate]]:
-    """Return (is it a root?, what it is, the certificate) for the cases that `tells_roots` tries."""
-    ca = CertificateAuthority.create("example-ca")
-    namesake = CertificateAuthority.create("example-ca")
-    other = CertificateAuthority.create("other-ca", key_type="ed25519")
-    return [
-        (True, "a root", ca.certificate),
-        (True, "a root with an Ed25519 key", other.certificate),
-        (False, "a server's certificate", ca.issue("localhost", SERVER, names=["localhost"]).certificate),
-        (False, "an issuing CA, which a root has signed", other.create_issuing_ca("example-ca").certificate),
-        (
-            False,
-            "a certificate with Subject = Issuer and CA:TRUE that another key has signed",
-            namesake.create_issuing_ca("example-ca").certificate,
-        ),
-        (False, "a self-signed certificate with CA:FALSE", _self_signed(x509.BasicConstraints(False, None))),
-        (False, "a self-signed certificate without basicConstraints", _self_signed()),
-    ]
-
-
-def _self_signed(*extensions: x509.ExtensionType) -> x509.Certificate:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "example-ca")])
-    now = datetime.now(UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
-    )
-    for extension in extensions:
-        builder = builder.add_extension(extension, critical=True)
-    return builder.sign(key, hashes.SHA256())
-
-
-def _signed_itself(certificate: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(certificate)
-    except (ValueError, TypeError, InvalidSignature):
+        root.verify_directly_issued_by(root)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 
 
-_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+def _expect_dates(root: x509.Certificate, days: int) -> None:
+    now, slack = datetime.now(UTC), timedelta(hours=2)
+    expect(root.not_valid_before_utc <= now, "it has not begun: clients refuse it today")
+    expect(root.not_valid_before_utc >= now - slack, "it began before it was made: it vouches for a past without it")
+    end = now + timedelta(days=days)
+    expect(root.not_valid_after_utc <= end + slack, f"asked for {days} days, it lives longer: a stolen key would, too")
+    expect(root.not_valid_after_utc >= end - slack, f"asked for {days} days, it ends before")
 
 
-def _get(of: x509.Certificate | x509.CertificateSigningRequest, kind: type[_Extension]) -> _Extension | None:
+def _expect_strict_clients_content(root: x509.Certificate, key: PrivateKey) -> None:
+    """Let the root sign a server, and a CA that signs a server, and show both to a strict client that trusts it."""
     try:
-        return of.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
+        ca = CertificateAuthority(root, key)
+    except errors.CannotIssue as error:
+        raise NotYet(f"it cannot sign for anybody: {error}") from None
+    ca._path_length = None  # what it says of itself is to be tried, not believed
+    direct = ca.issue("localhost", SERVER, names=["localhost"])
+    refused = doors(direct, root, partial_chain=False)["server"]
+    expect(not refused, f"a strict client refuses a server that it has signed ({refused}): see `root_extensions`")
+    below = ca.create_issuing_ca("below").issue("localhost", SERVER, names=["localhost"])
+    refused = doors(below, root, partial_chain=False)["server"]
+    expect(bool(refused), "a CA below it signed for localhost, and a strict client took that: see path_length")
 
 
-def _critical(of: x509.Certificate, kind: type[_Extension], name: str) -> _Extension:
-    """Return an extension that has to be there and critical; raise `NotYet` if it is not."""
-    value = _get(of, kind)
-    if value is None:
-        raise NotYet(f"it has no {name}; a strict client refuses such a root")
-    expect(of.extensions.get_extension_for_class(kind).critical, f"its {name} is not marked critical")
-    return value
+@checker("a function that takes a certificate and returns True or False")
+def tells_roots(answer: Any) -> str:
+    """Want a function that tells self-signed roots from impostors of many kinds."""
+    try_cases(answer, _roots_and_others)
+    return "names, flag and signature: it takes all three to make a root"
 
 
-def _lab_public_key() -> object:
-    """Return the public key of the key file that notebook 02 writes. Raises `NotYet` if it is not there."""
-    try:
-        return read_private_key("lab-02/ca.key").public_key()
-    except errors.FileRefused:
-        raise NotYet("lab-02/ca.key is not there; run the cells above first") from None
+def _roots_and_others() -> Iterator[Case]:
+    name, used = fresh_name(), "you would turn away what this root has signed"
+    ca, kinds = CertificateAuthority.create(name), {"an RSA": "rsa-2048", "an Ed25519": "ed25519"}
+    yield Case("a root", True, used, (ca.certificate,))
+    for kind, key_type in kinds.items():
+        made: Any = CertificateAuthority.create(name, key_type=key_type)  # type: ignore[arg-type]
+        yield Case(f"a root with {kind} key", True, used, (made.certificate,))
+    lead = (x509.BasicConstraints(True, random.randrange(4)), True)
+    for what, changes in {
+        "a root with a path length": {"put": [lead]},
+        "a root without keyUsage, as the article's": {"without": (x509.KeyUsage,)},
+        "a root without key identifiers": {"without": (x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier)},
+        "a root whose flag is not critical": {"put": [(x509.BasicConstraints(True, None), False)]},
+    }.items():
+        yield Case(what, True, used, (altered(ca.certificate, ca.private_key, **changes),))  # type: ignore[arg-type]
+    for what, certificate, lets in _impostors(ca, name):
+        yield Case(what, False, lets, (certificate,))
+
+
+def _impostors(ca: CertificateAuthority, name: str) -> Iterator[tuple[str, x509.Certificate, str]]:
+    other = CertificateAuthority.create(name)
+    believed = "whoever made it would sign for everybody who asks you"
+    yield "a server's certificate", ca.issue("localhost", SERVER, names=["localhost"]).certificate, believed
+    yield "an issuing CA", ca.create_issuing_ca(fresh_name()).certificate, "it is not the top: who stands above it?"
+    yield "an issuing CA with the name of its root", ca.create_issuing_ca(name).certificate, "another key has signed it"
+    forged = altered(ca.certificate, other.private_key)
+    yield "a root's copy that another key has signed", forged, "anybody can write Subject = Issuer and CA:TRUE"
+    der = ca.certificate.public_bytes(Encoding.DER)
+    damaged = x509.load_der_x509_certificate(der[:-1] + bytes([der[-1] ^ 1]))
+    yield "a root with a bit of its signature flipped", damaged, "a damaged file would pass"
+    renamed = altered(
+        ca.certificate, ca.private_key, issuer=ca.issue(fresh_name(), SERVER, names=["x.example"]).certificate.subject
+    )
+    yield (
+        "one with its own key's signature and another's name as issuer",
+        renamed,
+        "it says that somebody stands above it",
+    )
+    for what, changes in {
+        "a self-signed certificate with CA:FALSE": {"put": [(x509.BasicConstraints(False, None), True)]},
+        "a self-signed certificate without basicConstraints": {"without": (x509.BasicConstraints,)},
+    }.items():
+        no_ca = altered(ca.certificate, ca.private_key, **changes)  # type: ignore[arg-type]
+        yield what, no_ca, "nothing in it says that it belongs to a CA; keyCertSign in keyUsage is about the key"
+    unfit: Any = x25519.X25519PrivateKey.generate()  # a key for agreeing on keys, which cannot sign
+    yield "one whose own key cannot sign", altered(ca.certificate, ca.private_key, public_key=unfit), believed
+    yield "one whose key cannot be read", _of_an_unknown_kind(name), "what you cannot verify, you cannot vouch for"
+
+
+def _of_an_unknown_kind(name: str) -> x509.Certificate:
+    """Make a root on the curve SM2, which cryptography does not know: its object identifier is as long as P-256's."""
+    ca = CertificateAuthority.create(name)
+    p256, sm2 = bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a811ccf5501822d")
+    return x509.load_der_x509_certificate(ca.certificate.public_bytes(Encoding.DER).replace(p256, sm2))

@@ -2,113 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Iterator
+from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from mtlslab import errors
 from mtlslab.authority import CertificateAuthority
-from mtlslab.credentials import (
-    general_name,
-    new_csr,
-    new_private_key,
-    weakness,
-)
-from mtlslab.notebook.exercises.judges import NotYet, checker, expect
-from mtlslab.notebook.exercises.page_02 import _get
+from mtlslab.credentials import general_name, new_csr, new_private_key, signature_hash
+from mtlslab.notebook.exercises.judges import Case, Guarded, NotYet, checker, expect, fresh_name, try_cases
 from mtlslab.profiles import CLIENT
 
-_SERVICE = "api.example.org"
-_SERVICE_NAMES = (_SERVICE, "192.0.2.7", "spiffe://example.org/api")
+
+@checker("a function that takes a CSR as DER, and a set of names, and returns True or False")
+def front_desk(answer: Any) -> str:
+    """Want a function that says which requests a CA may sign for who has shown to hold some names."""
+    try_cases(answer, _requests)
+    return "who asks gets a certificate for a key and for names that are theirs, and for nothing else"
 
 
-@checker("a CSR: an x509.CertificateSigningRequest, as new_csr returns it")
-def csr_of_a_service(answer: x509.CertificateSigningRequest) -> str:
-    """Want a CSR for api.example.org, 192.0.2.7 and spiffe://example.org/api, each as its own kind."""
-    expect(not isinstance(answer, x509.Certificate), "that is a certificate; the answer is what one asks a CA with")
-    expect(answer.is_signature_valid, "its signature does not verify: it proves possession of nothing")
-    weak = weakness(answer.public_key())
-    expect(weak is None, f"no CA should sign for its key: {weak}")
-    common_names = [attribute.value for attribute in answer.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    expect(common_names == [_SERVICE], f"its common name is not {_SERVICE}")
-    san = _get(answer, x509.SubjectAlternativeName)
-    expect(san is not None, "it has no subjectAltName; RFC 9525 §2 wants a server's names there, and nowhere else")
-    held = list(san or ())
-    for name in held:
-        if isinstance(name, x509.DNSName) and not isinstance(general_name(name.value), x509.DNSName):
-            raise NotYet(f"{name.value} is in its SAN as a DNS name, and it is none: a client compares kinds as well")
-    for wanted in _SERVICE_NAMES:
-        expect(general_name(wanted) in held, f"{wanted} is missing from its SAN")
-    expect(len(held) == len(_SERVICE_NAMES), "its SAN holds more than the three names; ask for no more than you need")
-    return "three names of three kinds, and a signature that shows you hold the key"
+def _requests() -> Iterator[Case]:
+    host, address = f"{fresh_name()}.example", f"192.0.2.{random.randrange(1, 255)}"
+    uri, other = f"spiffe://example/{fresh_name()}", f"{fresh_name()}.example"
+    own, key = {host, address, uri, f"2001:db8::{random.randrange(1, 9999):x}"}, new_private_key()
+
+    def signed(common_name: str | None, *names: str | x509.GeneralName, second: str | None = None) -> bytes:
+        subject = [x509.NameAttribute(NameOID.COMMON_NAME, name) for name in (common_name, second) if name]
+        builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(subject))
+        if names:
+            san = [general_name(name) if isinstance(name, str) else name for name in names]
+            builder = builder.add_extension(x509.SubjectAlternativeName(san), critical=False)
+        return builder.sign(key, signature_hash(key)).public_bytes(Encoding.DER)
+
+    honest = signed(host, host, address)
+    used = "its owner would wait in vain"
+    for what, der in {
+        "an honest request": honest,
+        "one for all its names": signed(host, *own),
+        "one for a URI alone": signed(uri, uri),
+        "one without a common name": signed(None, host),
+        "one for an RSA key": new_csr(new_private_key("rsa-2048"), host, [host]).public_bytes(Encoding.DER),
+        "one for an Ed25519 key": new_csr(new_private_key("ed25519"), host, [address]).public_bytes(Encoding.DER),
+    }.items():
+        yield Case(what, True, used, (der, set(own)))
+    for what, der, lets in _greedy(signed, host, other):
+        yield Case(what, False, lets, (der, set(own)))
+    for what, der, lets in _spoilt(honest, host):
+        yield Case(what, False, lets, (der, set(own)))
+
+
+def _greedy(signed: Any, host: str, other: str) -> Iterator[tuple[str, bytes, str]]:
+    posed = f"its owner could pose as {other}"
+    yield "one for somebody else", signed(other, other), posed
+    yield "one with somebody else in its SAN", signed(host, host, other), posed
+    yield "one with somebody else first in its SAN", signed(host, other, host), posed
+    yield (
+        "one with somebody else as its common name",
+        signed(other, host),
+        "programs that read the common name believe it",
+    )
+    yield "one with a second common name", signed(host, host, second=other), "some programs read the last of two names"
+    yield "one for a wildcard", signed(host, "*.example.com"), "its owner could pose as every host below example.com"
+    yield "one for another address", signed(host, host, "203.0.113.9"), "its owner could pose as another machine"
+    longer = f"{host}.example.com"
+    yield "one for a longer name", signed(host, longer), f"{longer} begins with the name, and belongs to others"
+    yield (
+        "one for a mailbox",
+        signed(host, host, x509.RFC822Name("boss@example.com")),
+        "its owner could sign the boss's mail",
+    )
+    person = x509.DirectoryName(x509.Name.from_rfc4514_string("CN=director"))
+    yield "one for a person", signed(host, host, person), "its owner could pose as the director"
+    yield (
+        "one without a SAN",
+        signed(host),
+        "the common name would have to stand in for it: clients refuse that, or should",
+    )
+
+
+def _spoilt(honest: bytes, host: str) -> Iterator[tuple[str, bytes, str]]:
+    mallory = new_private_key().public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    csr = x509.load_der_x509_csr(honest)
+    theirs = csr.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    stolen = "whoever sits on the way could put a key of their own into it"
+    yield "one with Mallory's public key in it", honest.replace(theirs, mallory), stolen
+    yield (
+        "one with a bit of its signature flipped",
+        honest[:-1] + bytes([honest[-1] ^ 1]),
+        "nobody has shown to hold the key",
+    )
+    renamed = honest.replace(host[:6].encode(), host[:5].encode() + bytes([host.encode()[5] ^ 1]))
+    yield "one with a letter changed", renamed, "it is not what its owner signed"
+    off_the_curve = theirs[:-1] + bytes([theirs[-1] ^ 1])
+    yield "one whose key is none", honest.replace(theirs, off_the_curve), "there is no key in it to certify"
+    yield "one cut short", honest[:-1], "nobody can say what it asked for"
+    yield (
+        "a certificate",
+        CertificateAuthority.create(host).certificate.public_bytes(Encoding.DER),
+        "that is no request",
+    )
+    yield "nothing at all", b"", "that is no request"
 
 
 @checker("a function that takes a CSR and returns a CSR")
-def steal_a_public_key(answer: Callable[[x509.CertificateSigningRequest], x509.CertificateSigningRequest]) -> str:
+def steal_a_public_key(answer: Any) -> str:
     """Want a function that puts the public key of a CSR under the name mallory, in a form that parses."""
-    expect(
-        not isinstance(answer, x509.CertificateSigningRequest),
-        "the answer is the function itself: answer = forge, without brackets",
+    forge, ca, refused = Guarded(answer), CertificateAuthority.create("example-ca"), ""
+    for _ in range(3):
+        victims = new_csr(new_private_key(), fresh_name())
+        forged = forge(victims)
+        if type(forged) is not x509.CertificateSigningRequest:
+            raise NotYet(f"it returned {type(forged).__name__}; let it return what x509.load_der_x509_csr returns")
+        names = forged.subject.rfc4514_string()
+        expect(names == "CN=mallory", f"it names {names or 'nobody'}; the theft is to be in the name of mallory")
+        try:
+            stolen = forged.public_key()
+        except ValueError:
+            raise NotYet("it parses, but its public key cannot be read; swap the whole SubjectPublicKeyInfo") from None
+        expect(stolen == victims.public_key(), "it holds another public key than the CSR that it was given")
+        try:
+            ca.sign(forged, CLIENT)
+        except errors.CSRRefused as error:
+            refused = error.reason
+        else:
+            raise NotYet("the CA signed it, which should be impossible; please report this")
+    return (
+        f"they parse, they name mallory, they hold the victims' public keys, and the CA refuses them: {refused}. "
+        "Mallory cannot sign with a key that she has only seen"
     )
-    expect(callable(answer), "the answer is a function: answer = forge")
-    victims = new_csr(new_private_key(), "client")
-    try:
-        forged = answer(victims)
-    except Exception as error:
-        raise NotYet(f"it raised {type(error).__name__}: {error}") from None
-    expect(
-        isinstance(forged, x509.CertificateSigningRequest),
-        f"it returned {type(forged).__name__}; let it return what x509.load_der_x509_csr returns",
-    )
-    expect(
-        forged.subject == x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mallory")]),
-        f"it names {forged.subject.rfc4514_string() or 'nobody'}; the theft is to be in the name of mallory",
-    )
-    try:
-        stolen = forged.public_key()
-    except ValueError:
-        raise NotYet("it parses, but its public key cannot be read; swap the whole SubjectPublicKeyInfo") from None
-    expect(stolen == victims.public_key(), "it holds another public key than the CSR that it was given")
-    try:
-        CertificateAuthority.create("example-ca").sign(forged, CLIENT)
-    except errors.CSRRefused as refused:
-        return (
-            f"it parses, it names mallory, it holds the victim's public key, and the CA refuses it: {refused.reason}. "
-            "Mallory cannot sign with a key that she has only seen"
-        )
-    raise NotYet("the CA signed it, which should be impossible; please report this")
-
-
-_NAMES = {
-    "*.example.org": "the star stands for one label, and two labels follow",
-    "*.org": "how much would that wildcard cover?",
-    "2001:db8::7": "colons and hexadecimal digits",
-    "192.0.2.300": "look at the last number",
-    "xn--mnchen-3ya.example": "letters, digits and hyphens alone",
-    "spiffe://example.org/db": "it has a scheme",
-    "example.org:443": "does a certificate name ports?",
-    "localhost": "one label is a host name too",
-}
-"""The names of the third exercise, each with a hint."""
-
-
-@checker("a dictionary from each of the eight names to 'DNS', 'IP', 'URI' or 'refused'")
-def kinds_of_names(answer: dict[str, str]) -> str:
-    """Want a dictionary from eight names to the kind of subjectAltName that each makes, if any."""
-    expect(isinstance(answer, dict), "the answer is a dictionary, with the eight names as its keys")
-    missing = [name for name in _NAMES if name not in answer]
-    expect(not missing, f"{', '.join(missing)} is not in it")
-    words = ("DNS", "IP", "URI", "refused")
-    for name, hint in _NAMES.items():
-        expect(answer[name] in words, f"{answer[name]!r} is not one of {', '.join(words)}")
-        expect(answer[name] == _kind_of_name(name), f"{name} is not {answer[name]}: {hint}")
-    return "eight names, told apart as the CA tells them"
-
-
-def _kind_of_name(name: str) -> str:
-    kinds = {x509.DNSName: "DNS", x509.IPAddress: "IP", x509.UniformResourceIdentifier: "URI"}
-    try:
-        return kinds[type(general_name(name))]
-    except errors.NameRefused:
-        return "refused"

@@ -21,8 +21,8 @@ def message_that_proves(answer: Any) -> str:
     )
     expect(name == "certificateverify", "look for the one message that only the holder of the private key can make")
     return (
-        "CertificateVerify is a signature over this very handshake (RFC 8446 §4.4.3). Without the certificate's "
-        "private key nobody can make it, and nobody can use it a second time"
+        "CertificateVerify is a signature over this very handshake (RFC 8446 §4.4.3/9846 §4.5.2). Without the "
+        "certificate's private key nobody can make it, and nobody can use it a second time"
     )
 
 
@@ -37,7 +37,7 @@ def record_number(answer: Any) -> str:
     expect(answer == 3, "which encrypted records does the server send before it? Count them from 0 in the diagram")
     return (
         "EncryptedExtensions 0, CertificateRequest 1, Certificate 2, CertificateVerify 3. Each direction counts for "
-        "itself and starts again with each new key (RFC 8446 §5.3), so no nonce is ever used twice"
+        "itself and starts again with each new key (RFC 8446/9846 §5.3), so no nonce is ever used twice"
     )
 
 

@@ -48,7 +48,9 @@ def alert_numbers(answer: Any) -> str:
     expect(given != {"1.2": 116, "1.3": 40}, "the right numbers, the wrong way round")
     expect(48 not in given.values(), "48 is unknown_ca: did the server refuse a certificate, instead of none?")
     expect(given["1.3"] == 116, "under TLS 1.3 it is in the table above, in s_client's row")
-    expect(given["1.2"] != 116, "116 is new in TLS 1.3 (RFC 8446 §6); TLS 1.2 has no alert for a missing certificate")
+    expect(
+        given["1.2"] != 116, "116 is new in TLS 1.3 (RFC 8446/9846 §6); TLS 1.2 has no alert for a missing certificate"
+    )
     expect(given["1.2"] == 40, "look for 'SSL alert number' in what s_client -tls1_2 writes to stderr")
     return "40, handshake_failure, tells the caller little; 116, certificate_required, tells the cause"
 

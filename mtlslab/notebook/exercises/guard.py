@@ -1,0 +1,145 @@
+"""The reader's own functions, called so that nothing they do harms the notebook."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import linecache
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+PATIENCE = 1.5
+"""How many seconds all calls of one function may take together: a checker answers within two."""
+
+
+class NotYet(Exception):
+    """An answer that is not right; its text is the hint."""
+
+
+def expect(holds: bool, hint: str) -> None:
+    """Raise `NotYet` with the hint unless the condition holds."""
+    if not holds:
+        raise NotYet(hint)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one call. Fields: `value`; `error`, what was raised, or None; `told`, its words and line."""
+
+    value: Any = None
+    error: BaseException | None = None
+    told: str = ""
+
+
+class Guarded:
+    """A function of the reader's. Each call runs in a daemon thread, and all of them share `PATIENCE` seconds.
+
+    Whatever it raises, `SystemExit` and `KeyboardInterrupt` too, stays in there; an interrupt by the reader, who waits
+    in another thread, ends the call and gets through.
+    """
+
+    def __init__(self, function: object, what: str = "your function") -> None:
+        """Take a function, called `what` in hints. Raises `NotYet` for what cannot be called."""
+        expect(callable(function), f"{what} is wanted itself: its name, without parentheses after it")
+        self.function: Callable[..., Any] = function  # type: ignore[assignment]
+        self.what = what
+        self._left = PATIENCE
+
+    def attempt(self, *given: Any, **options: Any) -> Outcome:
+        """Call the function, and return what became of it. Raises `NotYet` if it does not come back."""
+        call = _Call(self.function, given, options)
+        begin = time.monotonic()
+        try:
+            call.start()
+            while call.is_alive() and time.monotonic() < begin + max(self._left, 0.01):
+                call.join(0.05)  # in small steps: an interrupt does not end a long wait on every system
+        finally:
+            late = call.is_alive()
+            end_threads([call])
+        self._left -= time.monotonic() - begin
+        if late:
+            raise NotYet(f"{self.what} does not come back in time: whoever waits for it waits for ever")
+        return call.outcome
+
+    def __call__(self, *given: Any, **options: Any) -> Any:
+        """Call the function, and return what it returns. Raises `NotYet`, with its own words, if it raises."""
+        outcome = self.attempt(*given, **options)
+        if outcome.error is not None:
+            raise NotYet(f"{self.what} raised {outcome.told}")
+        return outcome.value
+
+
+class _Call(threading.Thread):
+    """One call of a function of the reader's."""
+
+    def __init__(self, function: Callable[..., Any], given: tuple[Any, ...], options: dict[str, Any]) -> None:
+        super().__init__(daemon=True)
+        self._function, self._given, self._options = function, given, options
+        self.outcome = Outcome(error=SystemExit(), told="nothing, and ended")
+
+    def run(self) -> None:
+        try:
+            self.outcome = Outcome(self._function(*self._given, **self._options))
+        except BaseException as error:
+            self.outcome = Outcome(None, error, _told(error))
+
+
+def _told(error: BaseException) -> str:
+    """Put an exception's name, its own words and its line in the reader's code into one line."""
+    name = type(error).__name__
+    with contextlib.suppress(BaseException):  # an exception of the reader's may have words of its own
+        words = " ".join(str(error).split())
+        name = f"{name}: {words}" if words else name
+    line, source = _reader_line(error.__traceback__)
+    return f"{name} in line {line}" + (f" ({source})" if source else "") if line else name
+
+
+def _reader_line(at: TracebackType | None) -> tuple[int, str]:
+    """Return the last line of the reader's own code on the way to an exception; 0 if there is none."""
+    at = at.tb_next if at else None  # the first step is `_Call.run`
+    if at is None:
+        return 0, ""
+    namespace, line, file = at.tb_frame.f_globals, at.tb_lineno, at.tb_frame.f_code.co_filename
+    while at := at.tb_next:
+        if at.tb_frame.f_globals is namespace:  # all cells of a notebook share theirs
+            line, file = at.tb_lineno, at.tb_frame.f_code.co_filename
+    return line, linecache.getline(file, line).strip()
+
+
+def end_threads(threads: list[threading.Thread]) -> None:
+    """Have threads stop at their next step; who sleeps in a system call, when it wakes. Daemons outlive nothing."""
+    for thread in threads:
+        for _ in range(3):  # an `except BaseException` may swallow the first
+            if thread.ident is None or not thread.is_alive():
+                break
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+            thread.join(0.02)
+
+
+@contextlib.contextmanager
+def contained() -> Iterator[None]:
+    """While the block lasts, swallow what is printed and stay in this folder; then end the threads that calls began."""
+    begun: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def noted(thread: threading.Thread) -> None:
+        parent = threading.current_thread()
+        if isinstance(parent, _Call) or parent in begun:
+            thread.daemon = True
+            begun.append(thread)
+        start(thread)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
+        stack.enter_context(contextlib.chdir(Path.cwd()))
+        setattr(threading.Thread, "start", noted)  # noqa: B010 (mypy)
+        stack.callback(setattr, threading.Thread, "start", start)
+        stack.callback(lambda: end_threads(begun))
+        yield

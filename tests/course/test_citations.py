@@ -1,0 +1,98 @@
+"""Every section of an RFC that the course cites is one of the table's, and TLS 1.3's RFCs are cited together."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rfc_sections import NOT_LOOKED_UP, SECTIONS, TLS13
+
+import notebook_form
+from notebook_rules import Notebook
+
+ROOT = notebook_form.NOTEBOOKS.parent
+
+_SECTION = r"(?:\d+|[A-Z])(?:\.\d+)*"
+_CITATION = re.compile(
+    rf"RFCs?\s+(?P<rfc>\d{{4}})(?P<both>/9846)?"
+    rf"|§\s?(?P<section>{_SECTION})(?:/9846\s+§(?P<new>{_SECTION}))?"
+    rf"|[Aa]ppendix\s+(?P<appendix>{_SECTION})|(?P<other>X\.\d{{3}})"
+)
+
+
+def problems(text: str) -> Iterator[str]:
+    """Yield what is wrong with a text's citations. A section belongs to the RFC that was named last."""
+    rfc, both = "", False
+    for match in _CITATION.finditer(text):
+        if match["rfc"]:
+            rfc, both = match["rfc"], bool(match["both"])
+            continue
+        if match["other"] or rfc == "X":  # ITU-T's X.690 has sections, too
+            rfc = "X"
+            continue
+        section, said = match["section"] or match["appendix"], f"RFC {rfc or '?'} {match[0]}"
+        if rfc in {"8446", "9846"}:
+            now = TLS13.get(section, ("", ""))[0]
+            right = f"RFC 8446/9846 §{section}" if now == section else f"RFC 8446 §{section}/9846 §{now or '?'}"
+            if (both, match["new"]) != ((True, None) if now == section else (False, now)):
+                yield f"{said}: say {right}"
+        elif section not in SECTIONS.get(rfc, {}) and section not in NOT_LOOKED_UP.get(rfc, set()):
+            yield f"{said}: not in tests/course/rfc_sections.py; look its title up, and add it"
+
+
+def _texts() -> Iterator[tuple[str, str]]:
+    for path in notebook_form.course():
+        yield path.name, "\n".join(cell.source for cell in Notebook(path).cells)
+    for path in [*sorted((ROOT / "mtlslab").rglob("*.py")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
+        if path.name != "server.py":  # until its new form is here
+            yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+
+
+TEXTS = dict(_texts())
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_citation_is_in_the_table(name: str) -> None:
+    """A reader who opens the RFC, the old or the new one, finds the section that is meant."""
+    assert list(problems(TEXTS[name])) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RFC 8446 §6",
+        "RFC 9846 §6",
+        "RFC 8446/9846 §4.4.2",
+        "RFC 8446 §4.4.2",
+        "RFC 9846 §4.5.1",
+        "RFC 8446 §4.4.2/9846 §4.5.2",
+        "RFC 8446/9846 §6, and §4.4.2",
+        "RFC 8446 appendix D.4",
+        "RFC 5280 §4.2.1.99",
+        "RFC 1149 §1",
+        "(§4.2.1.9)",
+        "RFC 5280, appendix Z.1",
+    ],
+)
+def test_a_citation_in_another_form_or_of_another_section_is_told(text: str) -> None:
+    """One RFC of the two, one number for both where they differ, a section that nobody looked up, no RFC at all."""
+    assert len(list(problems(text))) == 1
+
+
+def test_the_form_is_this() -> None:
+    """What every citation looks like; several sections may follow one RFC."""
+    good = "RFC 8446/9846 §6, §6.2; RFC 8446 §4.4.2/9846 §4.5.1 and RFC 5280\n §4.2.1.9, §7.2 (RFC 5280, appendix A.1)"
+    assert list(problems(good)) == []
+
+
+def test_the_table_holds_nothing_that_is_not_cited_by_two_names() -> None:
+    """No section has two numbers in RFC 9846, and none is both looked up and not."""
+    new = [number for number, _ in TLS13.values()]
+    assert len(new) == len(set(new))
+    assert not any(section in SECTIONS.get(rfc, {}) for rfc, sections in NOT_LOOKED_UP.items() for section in sections)
+
+
+def test_notebooks_are_read(tmp_path: Path) -> None:
+    """The texts above are the notebooks' own, so that none passes for want of being read."""
+    assert {path.name for path in notebook_form.course()} <= set(TEXTS)
+    assert sum("RFC" in text for text in TEXTS.values()) > 20
