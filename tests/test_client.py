@@ -167,7 +167,7 @@ def test_the_host_is_held_against_the_certificate(
 ) -> None:
     """A server whose certificate is for another name is refused before it gets the request."""
     server = serve()
-    server._context = server_context(ca.issue("server", SERVER, names=names), client_ca=ca.certificate)
+    server.renew(ca.issue("server", SERVER, names=names))
     answer = call(f"https://{host}:{server.port}")
     assert answer.ok == right
     if not right:
