@@ -243,7 +243,7 @@ def test_the_good_setup_is_shared_by_nothing() -> None:
 
 def test_the_longest_text_counts() -> None:
     """A message is not also what a part of it says."""
-    assert wordings.find("remote error: tls: unknown certificate") == ("client-name-not-permitted",)
+    assert wordings.find("remote error: tls: unknown certificate")[0] == "client-name-not-permitted"
     assert "client-name-not-permitted" not in wordings.find("remote error: tls: unknown certificate authority")
     assert wordings.find("SSL certificate problem: self-signed certificate in certificate chain") == (
         "unknown-server-ca",

@@ -35,7 +35,8 @@ ROWS = (
         "The client's certificate file is PKCS#12 (.p12, .pfx), not PEM.",
         lambda lab: replace(lab.good, spoil=spoil("client.crt", spoil_with_pkcs12(lab))),
         before_dialling("unreadable-file"),
-        "Take it apart: openssl pkcs12 -in client.p12 -out client.pem (-legacy if it is old); or curl --cert-type P12.",
+        "Take it apart: openssl pkcs12 -in client.p12 -noenc -out client.pem (-legacy if it is old); or curl "
+        "--cert-type P12.",
     ),
     Fault(
         "encrypted-key",

@@ -51,7 +51,7 @@ ROWS = (
         ca_remade,
         by_server("bad-signature"),
         "Keep one CA, or issue everything again from the new one.",
-        "With authority key identifiers the verifier sees that it is another CA, and says unknown_ca.",
+        "A version 3 certificate with an authorityKeyIdentifier names its issuer's key: there the alert is unknown_ca.",
     ),
     Fault(
         "stolen-client-certificate",

@@ -10,18 +10,25 @@ from mtlslab.notebook.exercises.page_01 import certificate_off_the_wire, pem_by_
 from mtlslab.notebook.exercises.page_02 import root_on_a_short_lead, tells_roots
 from mtlslab.notebook.exercises.page_03 import front_desk, steal_a_public_key
 from mtlslab.notebook.exercises.page_04 import asks_to_be_a_ca, both_roles, failing_checks, mystery_certificates
-from mtlslab.notebook.exercises.page_05 import authorizing_app, from_node, insisting_context
-from mtlslab.notebook.exercises.page_06 import VAULT_TEXT, both_at_fault, open_vault, too_early, vault
-from mtlslab.notebook.exercises.page_07 import message_that_proves, no_certificate_crossed, record_number
-from mtlslab.notebook.exercises.page_08 import PUZZLES, broken, repaired_chain, repaired_key, repaired_purpose
-from mtlslab.notebook.exercises.page_09 import alert_numbers, client_by_openssl, who_accepts_it
+from mtlslab.notebook.exercises.page_05 import authorizing_app, insisting_context, lets_go
+from mtlslab.notebook.exercises.page_06 import VAULT_TEXT, both_at_fault, open_vault, vault, who_refused
+from mtlslab.notebook.exercises.page_07 import no_certificate_crossed, opens_records, verifies_client
+from mtlslab.notebook.exercises.page_08 import (
+    PUZZLES,
+    broken,
+    fresh_list,
+    mystery,
+    named_faults,
+    repaired_chain,
+    repaired_purpose,
+)
+from mtlslab.notebook.exercises.page_09 import client_by_openssl, two_minds
 
 __all__ = [
     "CHECKERS",
     "PUZZLES",
     "VAULT_TEXT",
     "Feedback",
-    "alert_numbers",
     "asks_to_be_a_ca",
     "authorizing_app",
     "bag_for_alice",
@@ -36,19 +43,20 @@ __all__ = [
     "insisting_context",
     "message_that_proves",
     "mystery_certificates",
+    "named_faults",
     "no_certificate_crossed",
     "open_vault",
+    "opens_records",
     "pem_by_hand",
     "proof_of_the_key",
-    "record_number",
     "refused_by_the_client",
     "repaired_chain",
-    "repaired_key",
     "repaired_purpose",
     "root_on_a_short_lead",
     "steal_a_public_key",
     "tells_roots",
-    "too_early",
+    "two_minds",
     "vault",
-    "who_accepts_it",
+    "verifies_client",
+    "who_refused",
 ]

@@ -2,109 +2,312 @@
 
 from __future__ import annotations
 
+import random
+import socket
 import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
+from mtlslab import contexts, errors
 from mtlslab.authority import CertificateAuthority
-from mtlslab.notebook.exercises.judges import checker, expect
-from mtlslab.profiles import CLIENT
+from mtlslab.credentials import Credential, read_certificates
+from mtlslab.faults import altered
+from mtlslab.notebook.exercises.judges import (
+    Guarded,
+    Met,
+    NotYet,
+    checker,
+    expect,
+    fresh_name,
+    genuine,
+    handshake,
+    meet,
+)
+from mtlslab.profiles import CLIENT, SERVER
 from mtlslab.server import Reply, Request
+
+# --- a context that insists ------------------------------------------------------------------------
+
+_LET_IN = {
+    "nobody": "a caller without a certificate gets in: it asks, and takes no for an answer, or does not ask; "
+    "see verify_mode",
+    "a stranger": "a stranger gets in, with a certificate from a CA of their own: see what it trusts",
+    "a namesake": "it believes another CA that is called example-ca as well: load ca.crt, and nothing else",
+    "a server": "a server's certificate gets in as a client's",
+    "a friend of last year": "a certificate that has expired gets in: see verify_flags",
+    "a friend of next year": "a certificate that is not valid yet gets in: see verify_flags",
+}
 
 
 @checker("an ssl.SSLContext")
 def insisting_context(answer: Any) -> str:
     """The context of a server that takes TLS 1.3 only and insists on a client certificate from example-ca."""
-    expect(isinstance(answer, ssl.SSLContext), "the answer is an ssl.SSLContext, as make_context returns it")
-    expect(answer.protocol != ssl.PROTOCOL_TLS_CLIENT, "this is a client's context; take ssl.PROTOCOL_TLS_SERVER")
-    expect(answer.verify_mode != ssl.CERT_NONE, "it does not ask for a certificate: see verify_mode")
-    expect(answer.verify_mode == ssl.CERT_REQUIRED, "it asks, but takes no for an answer: see verify_mode")
-    expect(answer.minimum_version == ssl.TLSVersion.TLSv1_3, "it still takes TLS 1.2: see minimum_version")
-    newest = (ssl.TLSVersion.MAXIMUM_SUPPORTED, ssl.TLSVersion.TLSv1_3)
-    expect(answer.maximum_version in newest, "it ends below TLS 1.3: see maximum_version")
-    expect(bool(answer.verify_flags & ssl.VERIFY_X509_STRICT), "it does not verify strictly: see verify_flags")
-    trusted = answer.get_ca_certs(binary_form=True)
-    expect(bool(trusted), "it trusts no authority, so it would refuse everybody: see load_verify_locations")
-    names = {x509.load_der_x509_certificate(der).subject.rfc4514_string() for der in trusted}
-    expect(names == {"CN=example-ca"}, "it believes other authorities too: load ca.crt, and nothing else")
-    said = _handshake_without_certificate(answer, trusted[0])
-    # OpenSSL has several words for a server without a certificate: it can offer no suite, no version, no signature.
-    empty_handed = ("NO_SHARED_CIPHER", "UNSUPPORTED_PROTOCOL", "NO_SUITABLE_SIGNATURE_ALGORITHM")
-    expect(said not in empty_handed, "it has nothing to show: see load_cert_chain, with server.crt and server.key")
-    expect(
-        said != "CERTIFICATE_VERIFY_FAILED", "a client that trusts example-ca refuses what it shows: is it server.crt?"
-    )
-    expect(
-        said == "PEER_DID_NOT_RETURN_A_CERTIFICATE", f"a client without a certificate ended the handshake with {said}"
-    )
-    return "a client without a certificate shook hands with it, and was refused"
+    context = genuine(answer, ssl.SSLContext, "the answer is an ssl.SSLContext, as make_context returns it")
+    expect(context.protocol != ssl.PROTOCOL_TLS_CLIENT, "this is a client's context; take ssl.PROTOCOL_TLS_SERVER")
+    expect(context.sni_callback is None, "it may put another context in its place: leave sni_callback alone")
+    try:
+        ca = CertificateAuthority.load("lab-05")
+    except errors.MtlslabError:
+        raise NotYet("the folder lab-05 has no CA: run the page's first cells") from None
+    _welcomes_the_friend(meet(context, ca)["a friend"])
+    for who, met in meet(context, ca).items():
+        expect(who == "a friend" or bool(met.refused), _LET_IN.get(who, ""))
+    expect(bool(meet(context, ca, "1.2")["a friend"].refused), "it still takes TLS 1.2: see minimum_version")
+    expect(bool(_shown(context, ca, _lax_friend(ca)).refused), "it does not verify strictly: see verify_flags")
+    loaded = {x509.load_der_x509_certificate(der) for der in context.get_ca_certs(binary_form=True)}
+    expect(loaded <= {ca.certificate}, "it believes other authorities too: load lab-05/ca.crt, and nothing else")
+    for name in _other_authorities(ca):
+        met = _shown(context, ca, _claims_to_be_from(name, ca))
+        expect(met.server != "bad-signature", f"it believes {name.rfc4514_string()} too: load ca.crt, and nothing else")
+    return "six callers of seven were refused, and the seventh only gets in with TLS 1.3"
 
 
-def _handshake_without_certificate(server: ssl.SSLContext, ca: bytes) -> str:
-    """Shake hands in memory with a client that trusts `ca` (DER). Returns OpenSSL's word for what went wrong, or ""."""
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.load_verify_locations(cadata=ca)
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ends = (
-        client.wrap_bio(to_client, to_server, server_hostname="localhost"),
-        server.wrap_bio(to_server, to_client, server_side=True),
+def _welcomes_the_friend(met: Met) -> None:
+    empty_handed = ("handshake-failure", "protocol-version")  # OpenSSL's words for a server with nothing to show
+    expect(
+        met.refused not in empty_handed, "it has nothing to show: see load_cert_chain, with server.crt and server.key"
     )
-    for _ in range(4):  # each end has at most two turns
-        for end in ends:
-            try:
-                end.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-            except ssl.SSLError as error:
-                return error.reason or str(error)
-    return ""
+    expect(not met.client, f"a client that trusts example-ca refuses what it shows ({met.client}): is it server.crt?")
+    why = "it trusts no authority, or not this one: load lab-05/ca.crt" if met.server == "unknown-ca" else met.server
+    expect(not met.server, f"a client with a certificate from example-ca is refused: {why}")
+
+
+def _shown(server: ssl.SSLContext, ca: CertificateAuthority, shown: Credential) -> Met:
+    client = contexts.common(ssl.PROTOCOL_TLS_CLIENT)
+    contexts.trust(client, [ca.certificate])
+    contexts.show(client, shown)
+    return handshake(client, server)
+
+
+def _lax_friend(ca: CertificateAuthority) -> Credential:
+    friend = ca.issue(fresh_name(), CLIENT)
+    lax = altered(friend.certificate, ca.private_key, without=(x509.AuthorityKeyIdentifier,))
+    return Credential(lax, friend.private_key)
+
+
+def _claims_to_be_from(issuer: x509.Name, ca: CertificateAuthority) -> Credential:
+    """Make a certificate that says it is from `issuer`: whoever trusts one of that name finds the signature false."""
+    liar = ca.issue(fresh_name(), CLIENT)
+    claims = altered(liar.certificate, ca.private_key, issuer=issuer, without=(x509.AuthorityKeyIdentifier,))
+    return Credential(claims, liar.private_key)
+
+
+def _other_authorities(ca: CertificateAuthority) -> Iterator[x509.Name]:
+    """Return the names of CAs that a context may find without having loaded them, in a folder or in the system."""
+    system = ssl.get_default_verify_paths()
+    folder = sorted(Path(system.capath).glob("*.[0p]*"))[:3] if system.capath else []
+    found: list[x509.Name] = []
+    for path in [*Path("lab-05").rglob("*.*"), *folder]:
+        with suppress(errors.MtlslabError, ValueError, OSError):
+            found += [each.issuer for each in read_certificates(path)]
+    yield from dict.fromkeys(name for name in found if name != ca.certificate.subject)
+
+
+# --- who may do what -------------------------------------------------------------------------------
+
+_DETOURS = (
+    "//admin",
+    "/%61dmin",
+    "/ADMIN",
+    "/x/../admin",
+    "/./admin",
+    "/admin%2fusers",
+    "/admin;x",
+    "\\admin",
+    "/Admin/",
+)
 
 
 @checker("a function that takes a Request and returns text or a Reply")
 def authorizing_app(answer: Any) -> str:
     """An app that greets callers by name, keeps /admin for alice, and sends strangers away."""
-    expect(callable(answer), "the answer is the function itself, without parentheses after its name")
-    for caller, path, status, hint in _CALLS:
-        reply = answer(_call(caller, path))
-        expect(reply is not None, f"it returns nothing for {caller or 'a caller without a certificate'} at {path}")
-        reply = Reply(reply) if isinstance(reply, str) else reply
-        expect(isinstance(reply, Reply), f"it returns {type(reply).__name__}; text or a Reply is wanted")
-        expect(reply.status == status, f"{hint}: expected {status}, and got {reply.status}")
-        if path == "/" and status == 200:
-            greeted = reply.text.strip() == f"Hello {caller}"
-            expect(greeted, f"{caller} at / should read 'Hello {caller}', and reads {reply.text.strip()!r}")
-    return "TLS says who they are, and your function what they may do"
+    app = Guarded(answer, "your app")
+    ca = CertificateAuthority.create("example-ca")
+    asked = list(_asked(ca))
+    for who, request, wanted, lets in random.sample(asked, len(asked)):
+        said = app(request)
+        at = f"{who} at {request.method} {request.path}"
+        expect(said is not None, f"it returns nothing for {at}")
+        expect(type(said) in (str, Reply), f"for {at} it returns {type(said).__name__}; text or a Reply is wanted")
+        reply = Reply(said) if type(said) is str else said
+        expect(type(reply.status) is int and type(reply.text) is str, f"for {at} the Reply has no status or no text")
+        if isinstance(wanted, str):
+            expect(reply.status == 200, f"{at} gets {reply.status}: {lets}")
+            expect(reply.text.strip() == wanted, f"{at} should read {wanted!r}, and reads {reply.text.strip()!r}")
+        else:
+            expect(reply.status in wanted, f"{at} gets {reply.status}: {lets}")
+    return f"{len(asked)} requests; TLS says who they are, and your function what they may do"
 
 
-_CALLS = (
-    ("client", "/", 200, "everybody with a certificate may have /"),
-    ("alice", "/", 200, "everybody with a certificate may have /, alice too"),
-    ("alice", "/admin", 200, "/admin is for alice"),
-    ("alice", "/admin/users", 200, "what is below /admin is for alice"),
-    ("client", "/admin", 403, "/admin is for alice alone"),
-    ("client", "/admin/users", 403, "what is below /admin is for alice alone"),
-    ("alice.example", "/admin", 403, "alice.example is not alice: compare the whole common name"),
-    ("malice", "/admin", 403, "malice is not alice: compare the whole common name"),
-    (None, "/", 401, "a caller without a certificate is nobody yet"),
-    (None, "/admin", 401, "a caller without a certificate is nobody yet, at /admin too"),
-)
+_Asked = tuple[str, Request, "tuple[int, ...] | str | range", str]
 
 
-def _call(caller: str | None, path: str) -> Request:
-    client = CertificateAuthority.create("example-ca").issue(caller, CLIENT).certificate if caller else None
-    return Request("GET", path, Message(), b"", client, "TLSv1.3")
+def _asked(ca: CertificateAuthority) -> Iterator[_Asked]:
+    """Yield (who, request, the statuses or the text that are right, what another answer would let happen)."""
+    people = {
+        name: _person(ca, name) for name in (fresh_name(), "client", "alice.example", "malice", "alic", "ALICE-2")
+    }
+    below = ["/admin", "/admin/", f"/admin/{fresh_name()}", "/admin/users/1"]
+    for name, shown in {**people, "alice": _person(ca, "alice")}.items():
+        yield name, _request(shown, "/"), f"Hello {name}", "everybody with a certificate may have /"
+        for path in ("/administrator", f"/{fresh_name()}"):
+            yield name, _request(shown, path), (404,), "it is neither / nor below /admin, and gets 404"
+    for path in below:
+        yield "alice", _request(_person(ca, "alice"), path), (200,), "what is below /admin is for alice"
+        for name, shown in people.items():
+            yield (
+                name,
+                _request(shown, path),
+                (403,),
+                f"what is below /admin is for alice alone, and {name} is not alice",
+            )
+            for method in ("POST", "PUT", "DELETE", "HEAD"):
+                yield name, _request(shown, path, method), range(400, 500), "another method is another way in"
+        yield "nobody", _request(None, path), (401,), "a caller without a certificate is nobody yet"
+    for path in ("/", "/x", *_DETOURS):
+        yield "nobody", _request(None, path), (401,), "a caller without a certificate is nobody yet"
+    refused = range(400, 500)
+    for path in _DETOURS:
+        yield "malice", _request(people["malice"], path), refused, "some servers read this path as /admin"
+    claims = {
+        "X-Client": "alice",
+        "X-Forwarded-User": "alice",
+        "Client-Cert": "alice",
+        "From": "alice",
+        "Host": "alice",
+    }
+    yield "malice", _request(people["malice"], "/admin", claims=claims), (403,), "a header is the caller's own word"
+    for who, shown in _odd_ones(ca).items():
+        yield who, _request(shown, "/admin"), refused, "no single DNS name in it says alice"
 
 
-@checker("a dictionary from a, b and c to ssl.CERT_… or None")
-def from_node(answer: Any) -> str:
-    """What Node.js's options for asking are in Python."""
-    given = dict(answer)
-    expect(set(given) == {"a", "b", "c"}, "there are three servers: a, b and c")
-    known = all(value is None or isinstance(value, ssl.VerifyMode) for value in given.values())
-    expect(known, "each value is ssl.CERT_NONE, ssl.CERT_OPTIONAL, ssl.CERT_REQUIRED or None")
-    expect(given["a"] is ssl.CERT_REQUIRED, "a: rejectUnauthorized is not mentioned, so it has its default. Which?")
-    expect(given["b"] is ssl.CERT_NONE, "b: does this server ever send a CertificateRequest?")
-    expect(given["c"] is None, "c: what becomes of a bad certificate there, and what does each verify_mode do with it?")
-    return "asking, insisting and judging are three things, and each server has its own way to switch them"
+def _odd_ones(ca: CertificateAuthority) -> dict[str, x509.Certificate]:
+    """Make certificates in which alice stands somewhere, and which are not hers."""
+    alice = x509.NameAttribute(NameOID.COMMON_NAME, "alice")
+    bare = ca.issue("alice", CLIENT).certificate
+    two = ca.issue("malice", CLIENT, names=["malice", "alice"]).certificate
+    uri = ca.issue("malice", CLIENT, names=["spiffe://example.org/alice"]).certificate
+    several = x509.Name([alice, x509.NameAttribute(NameOID.COMMON_NAME, "malice")])
+    builder = x509.CertificateBuilder(
+        ca.certificate.subject, several, bare.public_key(), 7, bare.not_valid_before_utc, bare.not_valid_after_utc
+    )
+    for extension in _person(ca, "malice").extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    return {
+        "CN=alice without a DNS name": altered(bare, ca.private_key, without=(x509.SubjectAlternativeName,)),
+        "CN=alice with the DNS name malice": ca.issue("alice", CLIENT, names=["malice"]).certificate,
+        "a certificate for malice and alice": two,
+        "a URI that ends in alice": uri,
+        "CN=alice, CN=malice": builder.sign(ca.private_key, bare.signature_hash_algorithm),  # type: ignore[arg-type]
+    }
+
+
+def _person(ca: CertificateAuthority, name: str) -> x509.Certificate:
+    return ca.issue(name, CLIENT, names=[name]).certificate
+
+
+def _request(
+    client: x509.Certificate | None, path: str, method: str = "GET", claims: dict[str, str] | None = None
+) -> Request:
+    headers = Message()
+    for name, value in (claims or {}).items():
+        headers[name] = value
+    return Request(method, path, headers, b"", client, "TLSv1.3")
+
+
+# --- a handler that lets go ------------------------------------------------------------------------
+
+_LIMIT = 0.5
+_GRACE = 0.9  # beside other work
+
+_HANGERS_ON = {
+    "who says nothing at all": (),
+    "who says half a ClientHello": (b"\x16\x03\x01\x02\x00\x01",),
+    "who shakes hands and then says nothing": (None,),
+    "who shakes hands and asks a letter at a time": (None, *(bytes([letter]) for letter in b"GET / HTTP/1.1\r\nX: ")),
+}
+
+
+@checker("a class, as Hello is, for ThreadingHTTPServer")
+def lets_go(answer: Any) -> str:
+    """A handler that answers who asks, and lets go of whoever has not asked after half a second."""
+    expect(
+        isinstance(answer, type) and issubclass(answer, BaseHTTPRequestHandler),
+        "the answer is the class itself, and it inherits from Hello",
+    )
+    ca = CertificateAuthority.create("example-ca")
+    with _serving(answer, ca) as port, ExitStack() as stack:
+        held: dict[str, float] = {}
+        for who, says in _HANGERS_ON.items():
+            plain = stack.enter_context(socket.create_connection(("127.0.0.1", port), 1))
+            threading.Thread(target=_hang_on, args=(who, says, plain, ca, held), daemon=True).start()
+        before = _ask(port, ca)
+        end = time.monotonic() + _LIMIT + _GRACE
+        while len(held) < len(_HANGERS_ON) and time.monotonic() < end:
+            time.sleep(0.02)
+        for who in _HANGERS_ON:
+            expect(who in held, f"a caller {who} still has its thread: a thousand of them have a thousand")
+        expect(before == _ask(port, ca) == "Hello World", "who asks at once should be answered, and is not")
+    return "neither silence nor a letter at a time holds a thread for long, and who asks is answered"
+
+
+@contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler], ca: CertificateAuthority) -> Iterator[int]:
+    context = contexts.server_context(ca.issue("localhost", SERVER, names=["localhost"]), client_ca=ca.certificate)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads, server.block_on_close = True, False
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        try:
+            yield int(server.server_port)
+        finally:
+            server.shutdown()
+
+
+def _client(ca: CertificateAuthority) -> ssl.SSLContext:
+    context = contexts.common(ssl.PROTOCOL_TLS_CLIENT)
+    contexts.trust(context, [ca.certificate])
+    contexts.show(context, ca.issue("client", CLIENT))
+    return context
+
+
+def _hang_on(
+    who: str, says: tuple[bytes | None, ...], plain: socket.socket, ca: CertificateAuthority, held: dict[str, float]
+) -> None:
+    """Say what this caller says (None: shake hands), slowly; note when the server has hung up."""
+    with suppress(OSError, ValueError):
+        for word in says:
+            if word is None:
+                plain = _client(ca).wrap_socket(plain, server_hostname="localhost")
+            else:
+                plain.sendall(word)
+                time.sleep(0.1)
+        plain.settimeout(_LIMIT + _GRACE + 1)
+        plain.recv(1)
+    held[who] = time.monotonic()
+
+
+def _ask(port: int, ca: CertificateAuthority) -> str:
+    """Ask at once, as an honest client does. Returns the body, or what went wrong."""
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), 1) as plain,
+            _client(ca).wrap_socket(plain, server_hostname="localhost") as tls,
+        ):
+            tls.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            heard = b""
+            while not heard.endswith(b"World\n") and (more := tls.recv(4096)):
+                heard += more
+    except OSError as error:
+        return str(error)
+    return heard.rpartition(b"\r\n\r\n")[2].decode().strip()

@@ -3,42 +3,155 @@
 from __future__ import annotations
 
 import os
+import random
+import socket
+import ssl
 import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from mtlslab import contexts
 from mtlslab.authority import CertificateAuthority
-from mtlslab.client import Answer, request
-from mtlslab.credentials import (
-    Credential,
-)
-from mtlslab.notebook.exercises.judges import NotYet, checker, expect
+from mtlslab.client import request
+from mtlslab.contexts import TLSVersion
+from mtlslab.credentials import Credential, certificate_pem
+from mtlslab.notebook.exercises.judges import Guarded, NotYet, checker, dial, expect, fresh_name, genuine
 from mtlslab.profiles import CLIENT, SERVER
-from mtlslab.refusals import Refusal
-from mtlslab.server import Server, Visit
+from mtlslab.refusals import End, Refusal
+from mtlslab.server import Server
+
+# --- who refused -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """A request that failed. Fields: `what`; `by`, who said no, None if nobody did; `error`, httpx's."""
+
+    what: str
+    by: End | None
+    error: httpx.TransportError
+
+
+@checker("a function that takes httpx's exception and returns 'client', 'server' or None")
+def who_refused(answer: Any) -> str:
+    """A function that tells from the exception alone who said no, tried on connections that have just failed."""
+    tells = Guarded(answer, "your function")
+    failures = list(_failures())
+    for failure in random.sample(failures, len(failures)):
+        said = tells(failure.error)
+        expect(
+            said is None or (type(said) is str and said in ("client", "server")),
+            f"your function returns {said!r}; 'client', 'server' or None is wanted",
+        )
+        expect(said == failure.by, f"{failure.what}: your function says {said!r}. {_HINTS[failure.by]}")
+    return f"{len(failures)} connections failed, and your function told each time whose no it was"
+
+
+_HINTS: dict[End | None, str] = {
+    "client": "This end judged a certificate: look for ssl.SSLCertVerificationError on the chain of causes",
+    "server": "An alert came in: look for ALERT in the reason of an ssl.SSLError on the chain of causes",
+    None: "No certificate was judged by this end, and no alert came: nobody has refused a certificate here",
+}
+
+
+def _failures() -> Iterator[_Failure]:
+    """Fail in every way, on live servers: the client's own verdicts, alerts of both versions, and what is neither."""
+    ca, other = CertificateAuthority.create("example-ca"), CertificateAuthority.create("other-ca")
+    year: dict[str, Any] = {"not_before": datetime.now(UTC) - timedelta(days=400), "days": 30}
+    good, friend = ca.issue("localhost", SERVER, names=["localhost"]), ca.issue(fresh_name(), CLIENT)
+    servers = {
+        "a server of an unknown CA": other.issue("localhost", SERVER, names=["localhost"]),
+        "a server with another name": ca.issue("example.org", SERVER, names=["example.org"]),
+        "a server whose certificate has expired": ca.issue("localhost", SERVER, names=["localhost"], **year),
+        "a server that shows a client's certificate": ca.issue("localhost", CLIENT, names=["localhost"]),
+    }
+    versions: tuple[TLSVersion, ...] = ("1.2", "1.3")
+    with ExitStack() as stack:
+        for what, shown in servers.items():
+            server = stack.enter_context(Server(shown, client_ca=ca.certificate, port=0))
+            yield _failed(what, "client", server.url, _context(ca, friend))
+        strict = stack.enter_context(Server(good, client_ca=ca.certificate, port=0))
+        callers = {
+            "a client without a certificate": None,
+            "a client of an unknown CA": other.issue(fresh_name(), CLIENT),
+            "a client whose certificate has expired": ca.issue(fresh_name(), CLIENT, **year),
+            "a client that shows a server's certificate": good,
+        }
+        for what, caller in callers.items():
+            for tls in versions:
+                yield _failed(f"{what}, TLS {tls}", "server", strict.url, _context(ca, caller, tls))
+        for what, answer in _RUDE.items():
+            url = stack.enter_context(_rude(answer))
+            yield _failed(what, None, url, _context(ca, friend))
+    yield _failed("a port where nobody listens", None, strict.url, _context(ca, friend))
+
+
+def _context(ca: CertificateAuthority, shown: Credential | None, tls_max: TLSVersion | None = None) -> ssl.SSLContext:
+    context = contexts.common(ssl.PROTOCOL_TLS_CLIENT, tls_max)
+    contexts.trust(context, [ca.certificate])
+    if shown is not None:
+        contexts.show(context, shown)
+    return context
+
+
+def _failed(what: str, by: End | None, url: str, context: ssl.SSLContext) -> _Failure:
+    try:
+        httpx.get(url, verify=context, trust_env=False, timeout=0.3)
+    except httpx.TransportError as error:
+        return _Failure(what, by, error)
+    raise AssertionError(f"{what}: the request succeeded")
+
+
+_RUDE: dict[str, Callable[[socket.socket], object]] = {
+    "a server that hangs up without a word": lambda _: None,
+    "a server that speaks HTTP without TLS": lambda caller: caller.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+    "a server that does not answer": lambda caller: caller.recv(4096) and caller.recv(1),
+}
+
+
+@contextmanager
+def _rude(answer: Callable[[socket.socket], object]) -> Iterator[str]:
+    """Listen, take one caller, hear it out, answer, hang up."""
+
+    def serve() -> None:
+        caller, _ = listener.accept()
+        with caller:
+            caller.settimeout(1)
+            try:
+                caller.recv(4096)
+                answer(caller)
+            except OSError:
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"https://localhost:{listener.getsockname()[1]}"
+
+
+# --- both at fault ---------------------------------------------------------------------------------
 
 
 @checker('a tuple of four, such as ("server", "unknown-ca", "unknown_ca", 56)')
 def both_at_fault(answer: Any) -> str:
     """Predict (by, reason, alert, curl's code): TLS 1.3, an expired server certificate, a client that shows nothing."""
-    by, reason, alert, code = answer
+    by, reason, alert, code = genuine(answer, tuple, "the answer is a tuple of four")
+    expect({type(part) for part in (by, reason, alert)} == {str}, "the first three are text, as in the tables")
+    expect(type(code) is int, "the fourth is a number: what does curl return when curl itself is the one that refuses?")
     refusal = _both_at_fault()
-    expect(
-        by == refusal.by,
-        "think of the order: whose certificate has already crossed the wire when the other end decides what to send?",
-    )
-    expect(
-        reason == refusal.reason,
-        f"the {refusal.by} says no; which word of the tables fits the certificate it has just been shown?",
-    )
-    expect(
-        alert == refusal.alert, "the alert tells the other end what was wrong with its certificate; look at the tables"
-    )
-    expect(
-        code == refusal.curl_exit_code and not isinstance(code, bool),
-        "what does curl return when curl itself is the one that refuses?",
-    )
+    order = "think of the order: whose certificate has crossed the wire when the other end decides what to send?"
+    expect(by == refusal.by, order)
+    what = f"the {refusal.by} says no; which word of the tables fits the certificate it has just been shown?"
+    expect(reason == refusal.reason, what)
+    told = "the alert tells the other end what was wrong with its certificate; look at the tables"
+    expect(alert == refusal.alert, told)
+    expect(code == refusal.curl_exit_code, "what does curl return when curl itself is the one that refuses?")
     return "the server's certificate comes first, so the client has refused before anybody misses a client certificate"
 
 
@@ -54,54 +167,48 @@ def _both_at_fault() -> Refusal:
     return refusal
 
 
-@checker("a visit: server.visits[-1], after the request")
-def too_early(answer: Any) -> str:
-    """Bring a visit that the server refused because the client's certificate is not valid yet."""
-    if isinstance(answer, Answer):
-        told = answer.refusal.reason if answer.refusal else "an answer"
-        raise NotYet(f"that is the client's view, which holds only {told!r}; the exercise wants the server's visit")
-    expect(isinstance(answer, Visit), "the answer is a visit: server.visits[-1], after the request")
-    refusal = answer.refusal
-    expect(refusal is not None, "the server let this one in; its certificate has to begin in the future: not_before=")
-    expect(refusal.by == "server", "here the client refused the server; give it the right cacert")
-    expect(refusal.reason != "no-client-certificate", "the client showed nothing; pass cert= and key=")
-    expect(
-        refusal.reason != "unknown-ca", "this certificate is from a CA that the server does not know; issue it from ca"
-    )
-    expect(refusal.reason != "expired", "this one is over already; it has to begin in the future: not_before=")
-    expect(refusal.reason == "not-yet-valid", f"the server refused, with the reason {refusal.reason!r}")
-    return "the server knows that it came too early; the alert, bad_certificate, has no room for that"
-
+# --- the vault -------------------------------------------------------------------------------------
 
 VAULT_TEXT = "the vault is open\n"
 
+_VAULTS: list[Server] = []
+"""The vault that runs; a new one takes its place."""
+
 
 def vault(folder: str | os.PathLike[str]) -> Server:
-    """Start a server that a colleague left, and put its files into `folder`, together with some that do not fit."""
+    """Start a server that a colleague left, and put its files into `folder`, together with some that do not fit.
+
+    The vault that ran before, if any, is stopped.
+    """
+    while _VAULTS:
+        _VAULTS.pop().stop()
     ours, theirs = CertificateAuthority.create("ca-a"), CertificateAuthority.create("ca-b")
     for name, authority, profile in (("alice", ours, CLIENT), ("bob", theirs, CLIENT), ("carol", theirs, SERVER)):
         authority.issue(name, profile, names=[f"{name}.example"]).save(folder, name, overwrite=True)
     for name, authority in (("ca-a", ours), ("ca-b", theirs)):
-        Credential(authority.certificate, authority.private_key).save(folder, name, overwrite=True)
+        Path(folder, f"{name}.crt").write_bytes(certificate_pem(authority.certificate))
     credential = ours.issue("localhost", SERVER, names=["localhost", "127.0.0.1", "::1"])
-    return Server(credential, client_ca=theirs.certificate, app=lambda _: VAULT_TEXT, port=0).start()
+    _VAULTS.append(Server(credential, client_ca=theirs.certificate, app=lambda _: VAULT_TEXT, port=0).start())
+    return _VAULTS[-1]
 
 
-@checker("the Answer of a request: request(vault.url, …)")
+@checker("a dictionary of three files: cacert, cert and key")
 def open_vault(answer: Any) -> str:
-    """Bring the answer of the vault, which trusts one CA for clients and comes from another."""
-    expect(isinstance(answer, Answer), "the answer is what request(vault.url, …) returns")
-    refusal = answer.refusal
+    """Bring the files that open the vault, which trusts one CA for clients and comes from another."""
+    if not _VAULTS or not _VAULTS[-1].url:
+        raise NotYet("there is no vault: run the cell above")
+    said = dial(_VAULTS[-1].url, answer)
+    refusal = said.refusal
     if refusal is not None:
         expect(
             refusal.by == "server",
             f"the client refuses, with the reason {refusal.reason!r}; which CA issued the vault's own certificate?",
         )
         hints = {
-            "no-client-certificate": "the vault wants to see a certificate: cert= and key=",
-            "unknown-ca": "your --cacert is right; the vault does not know the CA of the certificate you show",
+            "no-client-certificate": "the vault wants to see a certificate: cert and key",
+            "unknown-ca": "your cacert is right; the vault does not know the CA of the certificate you show",
             "wrong-purpose": "the vault knows this certificate's CA, but look at its extendedKeyUsage",
         }
         raise NotYet(hints.get(refusal.reason, f"the vault refuses, with the reason {refusal.reason!r}"))
-    expect(answer.text == VAULT_TEXT, "this answer is from another server than the vault")
+    expect(said.text == VAULT_TEXT, "this answer is from another server than the vault")
     return "each end trusts a CA of its own choice, and they need not be the same one"

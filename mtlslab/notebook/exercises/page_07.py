@@ -2,59 +2,159 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
-from mtlslab.notebook.exercises.judges import checker, expect
+from cryptography.exceptions import InvalidTag
+
+from mtlslab import new_private_key
+from mtlslab.authority import CertificateAuthority
+from mtlslab.credentials import Credential
+from mtlslab.handshake import Transcript, record
+from mtlslab.notebook.exercises.judges import Case, Guarded, checker, expect, fresh_name, genuine, try_cases
+from mtlslab.profiles import CLIENT, SERVER
+
+# --- open any record -------------------------------------------------------------------------------
 
 
-@checker("the name of a message, as text")
-def message_that_proves(answer: Any) -> str:
-    """Want the message that proves who the client is."""
-    expect(isinstance(answer, str), "the answer is the name of a message, as text")
-    name = "".join(answer.split()).lower()
-    expect(name != "certificate", "a certificate is public: whoever has seen one can send a copy of it")
-    expect(name != "certificaterequest", "that is the server's question; who answers it, and with what?")
-    expect(
-        name != "finished",
-        "Finished shows that both sides have the same keys, which any client does; nothing in it needs the "
-        "certificate's private key",
-    )
-    expect(name == "certificateverify", "look for the one message that only the holder of the private key can make")
-    return (
-        "CertificateVerify is a signature over this very handshake (RFC 8446 §4.4.3/9846 §4.5.2). Without the "
-        "certificate's private key nobody can make it, and nobody can use it a second time"
-    )
+@checker("a function from a secret, a record's number and the record to what it holds")
+def opens_records(answer: Any) -> str:
+    """A function that opens any record of a TLS 1.3 handshake, and notices one that was changed."""
+    opens = Guarded(answer, "your function")
+    ca = CertificateAuthority.create("example-ca")
+    server = ca.issue("localhost", SERVER, names=["localhost"])
+    tried = 0
+    for secret, number, raw, wanted, what in _sealed(record(server, ca.certificate, ca.issue(fresh_name(), CLIENT))):
+        outcome = opens.attempt(secret, number, raw)
+        expect(outcome.error is None, f"{what}: it raised {outcome.told}. Which nonce does record {number} have?")
+        said = outcome.value
+        expect(type(said) is bytes, f"{what}: it returned {type(said).__name__}, not bytes")
+        expect(said != wanted + b"\x16", f"{what}: the last byte is the record's true type; leave it off")
+        expect(said == wanted, f"{what}: that is not what it holds")
+        tried += 1
+        for place in (2, len(raw) - 1, random.randrange(5, len(raw))):
+            spoiled = bytearray(raw)
+            spoiled[place] ^= 1
+            error = opens.attempt(secret, number, bytes(spoiled)).error
+            expect(error is not None, f"with byte {place} changed on the way it still opens: nobody would notice")
+            expect(
+                isinstance(error, InvalidTag),
+                f"of such a record let InvalidTag through, not {type(error).__name__}",
+            )
+    return f"{tried} records of a connection that you had not seen, from both sides, and a change noticed in each"
 
 
-@checker("a number, such as 0")
-def record_number(answer: Any) -> str:
-    """Want how many records the server encrypted before its CertificateVerify, in a mutual handshake of TLS 1.3."""
-    expect(isinstance(answer, int) and not isinstance(answer, bool), "the answer is a number, such as 0")
-    expect(answer >= 0, "the first record has the number 0")
-    expect(answer != 0, "number 0 is the server's first encrypted record, EncryptedExtensions")
-    expect(answer != 4, "count from 0, and count encrypted records only")
-    expect(answer not in (5, 6), "the ServerHello and the ChangeCipherSpec are not encrypted, so they do not count")
-    expect(answer == 3, "which encrypted records does the server send before it? Count them from 0 in the diagram")
-    return (
-        "EncryptedExtensions 0, CertificateRequest 1, Certificate 2, CertificateVerify 3. Each direction counts for "
-        "itself and starts again with each new key (RFC 8446/9846 §5.3), so no nonce is ever used twice"
-    )
+_Sealed = tuple[bytes, int, bytes, bytes, str]
 
 
-@checker("a transcript, as handshake.record and resume return it")
+def _sealed(transcript: Transcript) -> Iterator[_Sealed]:
+    """Yield (secret, number, record, what it holds, a description) of a handshake's encrypted records, shuffled."""
+    secrets = dict(line.split()[::2] for line in transcript.keylog.splitlines() if not line.startswith("#"))
+    found: list[_Sealed] = []
+    for sender in ("client", "server"):
+        secret = bytes.fromhex(secrets[f"{sender.upper()}_HANDSHAKE_TRAFFIC_SECRET"])
+        sent = [m for m in transcript.messages if (m.sender, m.content_type) == (sender, "handshake") and m.encrypted]
+        sent = [message for message in sent if message.name != "NewSessionTicket"]  # those have the next secret
+        for number, index in enumerate(dict.fromkeys(message.record for message in sent)):
+            holds = b"".join(message.raw for message in sent if message.record == index)
+            found.append((secret, number, transcript.records[index].raw, holds, f"record {number} of the {sender}"))
+    yield from random.sample(found, len(found))
+
+
+# --- verify a client -------------------------------------------------------------------------------
+
+
+@checker("a function from a transcript and a CA's certificate to True or False")
+def verifies_client(answer: Any) -> str:
+    """A function that does what the server does with the client's Certificate and CertificateVerify."""
+    try_cases(answer, _handshakes)
+    return "honest clients got in; a copied certificate, an old proof and a stranger did not"
+
+
+def _handshakes() -> Iterator[Case]:
+    ca, other = CertificateAuthority.create("example-ca"), CertificateAuthority.create("example-ca")
+    server = ca.issue("localhost", SERVER, names=["localhost"])
+
+    def shake(shown: Credential | None, trusted: CertificateAuthority = ca) -> Transcript:
+        return record(server, trusted.certificate, shown, client_auth="required")
+
+    first, second = (ca.issue(fresh_name(), CLIENT) for _ in range(2))
+    honest, later, stranger = shake(first), shake(first), other.issue("client", CLIENT)
+    thief = shake(Credential(first.certificate, new_private_key()))
+    lets: dict[bool, str] = {True: "an honest client would be sent away", False: ""}
+    cases: list[tuple[str, bool, str, Transcript]] = [
+        ("an honest client", True, lets[True], honest),
+        ("another honest client", True, lets[True], shake(second)),
+        ("a thief with a copied certificate", False, "whoever has seen a certificate is its owner", thief),
+        (
+            "an old proof, sent again",
+            False,
+            "whoever has recorded one is the client",
+            _with_proof_of(later, honest),
+        ),
+        ("the proof of somebody else", False, "one client can pass for another", _with_proof_of(shake(second), honest)),
+        ("a client of a namesake CA", False, "anybody can make a CA of that name", shake(stranger, other)),
+        ("a client that shows nothing", False, "whoever shows nothing gets in", shake(None)),
+        (
+            "a certificate without proof",
+            False,
+            "a certificate is enough",
+            _without(honest, "CertificateVerify"),
+        ),
+        ("a handshake in which nobody was asked", False, "who was never asked is verified", record(server)),
+        (
+            "the server's proof in its place",
+            False,
+            "a proof of one side counts for the other",
+            _mirrored(honest),
+        ),
+    ]
+    for name, wants, what, transcript in cases:
+        yield Case(name, wants, what, (transcript, ca.certificate))
+
+
+def _changed(transcript: Transcript, change: Callable[[Any], Any]) -> Transcript:
+    messages = tuple(kept for message in transcript.messages if (kept := change(message)) is not None)
+    return replace(transcript, messages=messages)
+
+
+def _with_proof_of(transcript: Transcript, other: Transcript) -> Transcript:
+    proof = other.message("CertificateVerify", "client")
+    return _changed(transcript, lambda m: proof if (m.name, m.sender) == ("CertificateVerify", "client") else m)
+
+
+def _without(transcript: Transcript, name: str) -> Transcript:
+    return _changed(transcript, lambda m: None if (m.name, m.sender) == (name, "client") else m)
+
+
+def _mirrored(transcript: Transcript) -> Transcript:
+    proof = replace(transcript.message("CertificateVerify", "server"), sender="client")
+    return _changed(transcript, lambda m: proof if (m.name, m.sender) == ("CertificateVerify", "client") else m)
+
+
+# --- in without a certificate ----------------------------------------------------------------------
+
+
+@checker("a pair of transcripts: of the first visit and of the second")
 def no_certificate_crossed(answer: Any) -> str:
-    """Want the transcript of a resumed handshake."""
-    from mtlslab.handshake import Transcript
-
-    expect(isinstance(answer, Transcript), "the answer is a transcript, as handshake.record and resume return it")
-    expect(
-        answer.alert is None,
-        f"this handshake was refused by the {answer.refused_by} with {answer.alert}; make one that succeeds",
-    )
-    senders = {message.sender for message in answer.messages if message.name == "Certificate"}
-    expect("client" not in senders, "here the client sends a Certificate message; what happens at the second visit?")
-    expect(not senders, "here the server still sends its certificate; what happens at the second visit?")
-    expect(answer.resumed, "this handshake did not get to its end")
+    """Want two visits to a server that insists: a full one, and one that resumes it."""
+    pair = genuine(answer, tuple, "the answer is a pair: (the first visit, the second)")
+    expect(len(pair) == 2, "the answer is a pair: (the first visit, the second)")
+    first, second = (genuine(one, Transcript, "both are transcripts, as record and resume return them") for one in pair)
+    names = {(message.sender, message.name) for message in first.messages}
+    expect(("server", "CertificateRequest") in names, "the server of the first visit asks nobody: it lets anyone in")
+    expect(("client", "CertificateVerify") in names, "at the first visit the client proves nothing")
+    for visit in pair:
+        expect(visit.alert is None, f"a visit was refused by the {visit.refused_by} with {visit.alert}")
+    senders = {message.sender for message in second.messages if message.name == "Certificate"}
+    expect(not senders, f"at the second visit the {' and the '.join(sorted(senders))} still sends a certificate")
+    expect(second.resumed, "the second visit did not get to its end")
+    tickets = [m.fields["ticket"] for m in first.messages if m.name == "NewSessionTicket" and m.opened]
+    shown = second.message("ClientHello").raw
+    expect(any(bytes(ticket) in shown for ticket in tickets), "the second visit's ticket is not from this first one")
+    expect(first.flights != second.flights, "these are not two visits")
     return (
         "a resumed handshake sends no certificates, and nobody looks at them again. Both sides go on from the secret "
         "of the first handshake, in which the client proved who it is"

@@ -2,90 +2,242 @@
 
 from __future__ import annotations
 
+import os
+import random
+import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtlslab import errors, faults
-from mtlslab.client import request
-from mtlslab.credentials import (
-    certificate_pem,
+from mtlslab import contexts, display, errors, faults
+from mtlslab.authority import CertificateAuthority
+from mtlslab.credentials import Credential, certificate_pem, read_certificates, read_credential
+from mtlslab.display import Table
+from mtlslab.notebook.exercises.judges import (
+    NotYet,
+    checker,
+    dial,
+    doors,
+    expect,
+    fresh_name,
+    genuine,
+    handshake,
 )
-from mtlslab.notebook.exercises.judges import NotYet, checker, expect
+from mtlslab.profiles import CLIENT
 
 PUZZLES = ("crl-missing", "client-without-intermediate", "crl-expired", "not-yet-valid-client", "client-ca-made-again")
 """Five faults whose messages do not give them away. Guess first."""
 
-_BROKEN: dict[str, faults.Setup] = {}
+_BROKEN: dict[str, tuple[faults.Lab, faults.Setup]] = {}
 """The deployments that `broken` wrote, by the fault's name: their servers are the checkers'."""
 
 
-def broken(fault: str, folder: Path) -> None:
-    """Write a broken deployment into `folder`, with what its repair needs beside it."""
-    lab = faults.Lab()
+def broken(fault: str, folder: str | os.PathLike[str]) -> None:
+    """Write a broken deployment into `folder`, with what its repair needs beside it. What was there is replaced."""
+    lab, folder = faults.Lab(), Path(folder)
     setup = faults.FAULTS[fault].mint(lab)
     faults.write_files(setup, folder)
-    if fault == "key-of-another-certificate":
-        lab.client.save(folder, "old", overwrite=True)
-        (folder / "old.crt").unlink()
-    elif fault == "client-without-intermediate":
+    if fault == "client-without-intermediate":
         (folder / "issuing-ca.crt").write_bytes(certificate_pem(lab.issuing_ca.certificate))
     else:
         lab.ca.save(folder, overwrite=True)
-    _BROKEN[fault] = setup
+    if fault == "crl-expired":
+        revoked = [lab.ca.issue(name, CLIENT) for name in ("mallory", "trudy")]
+        for credential, name in zip(revoked, ("mallory", "trudy"), strict=True):
+            credential.save(folder, name, overwrite=True)
+        (folder / "clients.crl").write_bytes(_stale(lab.ca, revoked).public_bytes(Encoding.PEM))
+    _BROKEN[fault] = lab, setup
 
 
-def _repaired(fault: str, answer: Any) -> x509.Certificate:
-    """Connect with the answer's files to the deployment's own server, which is as strict as ever."""
-    setup = _BROKEN.get(fault)
-    if setup is None:
+def _stale(ca: CertificateAuthority, revoked: list[Credential]) -> x509.CertificateRevocationList:
+    then = datetime.now(UTC) - timedelta(days=8)
+    builder = x509.CertificateRevocationListBuilder(ca.certificate.subject, then, then + timedelta(days=7))
+    for credential in revoked:
+        serial = credential.certificate.serial_number
+        builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder(serial, then).build())
+    akid = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.private_key.public_key())
+    builder = builder.add_extension(akid, critical=False).add_extension(x509.CRLNumber(1), critical=False)
+    return builder.sign(ca.private_key, hashes.SHA256())
+
+
+def _deployment(fault: str) -> tuple[faults.Lab, faults.Setup]:
+    if fault not in _BROKEN:
         raise NotYet("there is no deployment to repair yet: run the cell above")
-    files = {str(option): path for option, path in dict(answer).items()}
+    return _BROKEN[fault]
+
+
+# --- repairs by the client's files -----------------------------------------------------------------
+
+
+def _repaired(fault: str, answer: Any) -> Credential:
+    """Connect with the answer's files to the deployment's own server, which is as strict as ever."""
+    _, setup = _deployment(fault)
+    files = genuine(answer, dict, f"the answer is {_THREE_FILES}")
     expect(
         set(files) == {"cacert", "cert", "key"},
         "name three files, cacert, cert and key; verification is on at both ends, and stays on",
     )
     with faults.running(setup) as server:
-        try:
-            refusal = request(f"https://localhost:{server.port}", **files).refusal
-        except errors.MtlslabError as error:
-            raise NotYet(f"the client stops before it dials: {error}") from None
+        refusal = dial(f"https://localhost:{server.port}", answer).refusal
         visit = server.visits[-1]
     if refusal is not None and visit.refusal is not None:
         raise NotYet(f"the {refusal.by} still says no; client: {refusal.reason}, server: {visit.refusal.reason}")
-    if visit.client is None:
-        raise NotYet("the server never saw a certificate")
-    return visit.client
+    expect(
+        set(read_certificates(files["cacert"])) == {setup.server_ca},
+        "the client now trusts more than the CA of its server: leave ca.crt as it was",
+    )
+    expect(visit.client is not None, "the server never saw a certificate")
+    return read_credential(files["cert"], files["key"])
 
 
 _THREE_FILES = "a dictionary of three files: cacert, cert and key"
 
 
 @checker(_THREE_FILES)
-def repaired_key(answer: Any) -> str:
-    """Judge a repair of a certificate whose key is not the one beside it."""
-    _repaired("key-of-another-certificate", answer)
-    return "the server knows the client again. A certificate and its key are one thing in two files"
-
-
-@checker(_THREE_FILES)
 def repaired_chain(answer: Any) -> str:
     """Judge a repair of a client that sends no intermediate."""
-    _repaired("client-without-intermediate", answer)
+    shown = _repaired("client-without-intermediate", answer)
+    lab, setup = _deployment("client-without-intermediate")
+    whose = setup.client.certificate if setup.client else None
+    expect(shown.certificate == whose, "that is another client's certificate: this client keeps its own")
+    expect(
+        list(shown.chain) == [lab.issuing_ca.certificate],
+        "the file holds more than the client's certificate and its issuer's: a server needs nothing else",
+    )
     return "the server could climb from the client to the root, over the intermediate that you put into the file"
 
 
 @checker(_THREE_FILES)
 def repaired_purpose(answer: Any) -> str:
     """Judge a repair of a client that shows a server's certificate."""
-    client = _repaired("wrong-purpose-client", answer)
+    shown = _repaired("wrong-purpose-client", answer)
+    lab, _ = _deployment("wrong-purpose-client")
+    certificate = shown.certificate
+    expect(not _is_ca(certificate), "it is let in, but it has CA:TRUE: its owner can now issue certificates")
+    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    expect(life <= timedelta(days=398), f"it is let in, and for {life.days} days: whoever steals it has it as long")
     try:
-        purposes = list(client.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        host = next(iter(names.get_values_for_type(x509.DNSName)), "localhost")
+    except x509.ExtensionNotFound:
+        host = "localhost"
+    reason = doors(shown, lab.ca.certificate, host)["server"]
+    expect(bool(reason), "it is let in, but it can pose as a server too: clientAuth alone")
+    try:
+        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         raise NotYet("it is let in, but without an extendedKeyUsage it opens either door") from None
     expect(
-        purposes == [ExtendedKeyUsageOID.CLIENT_AUTH], "it is let in, but it can pose as a server too: clientAuth alone"
+        list(purposes) == [x509.OID_CLIENT_AUTH],
+        "it is let in, but for more than clientAuth: let that be all",
     )
     return "the same CA signed for the right purpose, and nothing else had to change"
+
+
+def _is_ca(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+# --- a repair at the server ------------------------------------------------------------------------
+
+
+@checker("an x509.CertificateRevocationList, as ca.crl(…) returns it")
+def fresh_list(answer: Any) -> str:
+    """Judge a fresh revocation list: held against the friends and the revoked of a deployment, in handshakes."""
+    crl = genuine(answer, x509.CertificateRevocationList, "the answer is the list itself, as ca.crl(…) returns it")
+    lab, _ = _deployment("crl-expired")
+    server = contexts.server_context(lab.server, client_ca=lab.ca.certificate, crls=[crl])
+    folder = Path("lab-08") / "stale"
+    said = {
+        "a new client": _refused(server, lab, lab.ca.issue(fresh_name(), CLIENT)),
+        "the client": _refused(server, lab, lab.client),
+        **{f"{name}, who was revoked,": _refused(server, lab, _revoked(folder, name)) for name in ("mallory", "trudy")},
+    }
+    for who in ("the client", "a new client"):
+        reason = said.pop(who)
+        hint = {"crl-expired": "the list has expired already", "crl-missing": "this CA did not sign the list"}
+        expect(not reason, f"{who} is refused: {hint.get(reason, reason)}")
+    for who, reason in said.items():
+        expect(reason == "revoked", f"{who} gets in again: a fresh list still names whom the old one named")
+    until = crl.next_update_utc
+    expect(until is not None, "the list does not say when the next one comes")
+    days = (until - datetime.now(UTC)).days if until else 0
+    expect(
+        days <= 31,
+        f"a list for {days} days: whoever is revoked tomorrow gets in for as long",
+    )
+    return "honest clients are in again, and those who were revoked are still out"
+
+
+def _revoked(folder: Path, name: str) -> Credential:
+    try:
+        return Credential.load(folder, name)
+    except errors.MtlslabError:
+        raise NotYet(f"lab-08/stale has no {name}: run the cell that breaks it") from None
+
+
+def _refused(server: ssl.SSLContext, lab: faults.Lab, shown: Credential) -> str:
+    client = contexts.common(ssl.PROTOCOL_TLS_CLIENT)
+    contexts.trust(client, [lab.ca.certificate])
+    contexts.show(client, shown)
+    return handshake(client, server).refused
+
+
+# --- three faults, from both ends' logs ------------------------------------------------------------
+
+_POOL = (
+    "no-client-certificate",
+    "self-signed-client",
+    "stolen-client-certificate",
+    "weak-client-key",
+    "expired-client",
+    "client-name-not-permitted",
+    "wrong-purpose-client",
+    "client-path-too-long",
+    "revoked-client",
+    "crl-missing",
+    "crl-expired",
+    "self-signed-server",
+    "expired-server",
+    "wrong-purpose-server",
+    "ca-without-key-usage",
+)
+"""Faults that both ends' logs together tell from each other."""
+
+_MYSTERY: list[str] = []
+
+
+def mystery(number: int, folder: str | os.PathLike[str]) -> Table:
+    """Stage three faults, another three for each number, and show what both ends logged. Their names stay here."""
+    _MYSTERY[:] = random.Random(number).sample(_POOL, 3)
+    rows = []
+    for place, name in enumerate(_MYSTERY, 1):
+        with faults.stage(name, folder) as case:
+            answer, visit = case.request(), case.server.visits[-1]
+        ends = (("client", answer.refusal), ("server", visit.refusal))
+        said = {end: display.said(seen) if seen.by == end else f"told {seen.alert}" for end, seen in ends if seen}
+        rows.append((place, said.get("client"), said.get("server")))
+    return display.table(("fault", "the client's log", "the server's log"), rows)
+
+
+@checker("a list of three names, as the gallery has them")
+def named_faults(answer: Any) -> str:
+    """Judge the names of the three faults that `mystery` staged last."""
+    expect(bool(_MYSTERY), "nothing was staged yet: run the cell above")
+    names = genuine(answer, list, "the answer is a list of three names")
+    expect(len(names) == 3 and all(type(name) is str for name in names), "the answer is a list of three names")
+    unknown = [name for name in names if name not in faults.FAULTS]
+    expect(not unknown, f"the gallery has no {', '.join(map(repr, unknown))}: copy the names from its first column")
+    right = sum(one == other for one, other in zip(names, _MYSTERY, strict=True))
+    expect(
+        right == 3,
+        f"{right} of the three: take the log of the end that said no, and wordings.find",
+    )
+    return "three faults, none of which the refused end could have named"

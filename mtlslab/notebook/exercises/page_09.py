@@ -2,82 +2,115 @@
 
 from __future__ import annotations
 
+import ssl
+import tempfile
+from datetime import timedelta
+from pathlib import Path, PosixPath, WindowsPath
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtlslab.notebook.exercises.judges import NotYet, checker, expect
+from mtlslab import contexts, errors
+from mtlslab.authority import CertificateAuthority
+from mtlslab.credentials import Credential, new_csr, new_private_key, read_certificates, read_credential
+from mtlslab.notebook import programs
+from mtlslab.notebook.exercises.judges import NotYet, checker, doors, expect, genuine, handshake
+from mtlslab.profiles import CLIENT
+
+# --- a certificate for Alice -----------------------------------------------------------------------
 
 
-@checker("a pair of certificates: Alice's and the CA's, as x509.load_pem_x509_certificate returns them")
+@checker("the path of Alice's certificate")
 def client_by_openssl(answer: Any) -> str:
-    """Judge a client certificate for alice, for 30 days, that strict verifiers accept; with its CA's certificate."""
-    alice, ca = answer
-    names = [attribute.value for attribute in alice.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    expect(names == ["alice"], "the subject is not CN=alice; it comes from -subj when you make the CSR")
+    """Judge a client certificate for alice, for 30 days: shown at both doors, and to openssl on several days."""
+    expect(type(answer) in (str, PosixPath, WindowsPath), "the answer is the path of a file: today / 'alice.crt'")
+    path, folder = Path(answer), Path("lab-09") / "openssl"
     try:
-        alice.verify_directly_issued_by(ca)
-    except (ValueError, TypeError, InvalidSignature):
-        raise NotYet("this CA did not sign it; give -CA ca.crt and -CAkey ca.key, and that ca.crt here") from None
-    expect(alice != ca, "the first of the pair is Alice's certificate, the second the CA's")
-    there = {type(extension.value): extension for extension in alice.extensions}
-    basic = there.get(x509.BasicConstraints)
-    expect(not (basic and basic.value.ca), "it may sign certificates (CA:TRUE); a client's must not")
-    purposes = there.get(x509.ExtendedKeyUsage)
-    expect(bool(purposes), "it has no extendedKeyUsage, so it opens either door; did you give -extfile?")
-    expect(
-        list(purposes.value) == [ExtendedKeyUsageOID.CLIENT_AUTH] if purposes else False,
-        "its extendedKeyUsage is not clientAuth alone; a client's profile is not the server's",
-    )
-    usage = there.get(x509.KeyUsage)
-    expect(bool(usage and usage.value.digital_signature), "its keyUsage lacks digitalSignature")
-    expect(x509.AuthorityKeyIdentifier in there, "a strict verifier misses the authorityKeyIdentifier")
-    expect(x509.SubjectAlternativeName in there, "it has no subjectAltName, which cryptography wants")
-    days = (alice.not_valid_after_utc - alice.not_valid_before_utc).days
-    expect(days == 30, f"it is valid for {days} days, and 30 were asked for (-days)")
+        root = read_certificates(folder / "ca.crt")[0]
+        shown = read_credential(path, path.with_suffix(".key"))
+    except errors.MtlslabError as error:
+        raise NotYet(str(error)) from None
+    alice = shown.certificate
+    names = [attribute.value for attribute in alice.subject]
+    expect(names == ["alice"], "the subject is not CN=alice; it comes from -subj when you make the CSR")
+    said = doors(shown, root, "alice")
+    hints = {
+        "unknown-ca": "the CA in lab-09/openssl did not sign it; give -CA ca.crt and -CAkey ca.key",
+        "bad-signature": "another CA of that name signed it; give -CA ca.crt and -CAkey ca.key",
+        "wrong-purpose": "its extendedKeyUsage is not for clients; a client's profile is not the server's",
+        "non-conforming": "a strict server refuses it: see authorityKeyIdentifier, and give -extfile",
+    }
+    expect(not said["client"], f"a server refuses it: {hints.get(said['client'], said['client'])}")
+    expect(bool(said["server"]), "it opens the other door as well: alice can pose as a server. See extendedKeyUsage")
+    _conforms(alice)
+    days = (alice.not_valid_after_utc - alice.not_valid_before_utc) / timedelta(days=1)
+    expect(days == 30, f"it is valid for {days:g} days, and 30 were asked for (-days)")
+    for day, wants in ((0, True), (29, True), (31, False), (-2, False)):
+        at = alice.not_valid_before_utc + timedelta(days=day, minutes=1)
+        command = f"openssl verify -x509_strict -purpose sslclient -attime {int(at.timestamp())} -CAfile ca.crt"
+        accepted = _openssl(f"{command} {path.resolve()}", folder).ok
+        expect(accepted == wants, f"openssl verify, {day} days from its first day, says {'yes' if accepted else 'no'}")
     return "a client's certificate and nothing else. -subj named Alice, -extfile said what she may do"
 
 
-@checker('a dictionary with the keys "1.2" and "1.3", and a number for each')
-def alert_numbers(answer: Any) -> str:
-    """Judge the numbers of the alerts that a client without a certificate gets, by TLS version."""
-    given = {str(version): int(number) for version, number in dict(answer).items()}
-    expect(set(given) == {"1.2", "1.3"}, 'give both versions: {"1.2": …, "1.3": …}')
-    expect(given != {"1.2": 116, "1.3": 40}, "the right numbers, the wrong way round")
-    expect(48 not in given.values(), "48 is unknown_ca: did the server refuse a certificate, instead of none?")
-    expect(given["1.3"] == 116, "under TLS 1.3 it is in the table above, in s_client's row")
-    expect(
-        given["1.2"] != 116, "116 is new in TLS 1.3 (RFC 8446/9846 §6); TLS 1.2 has no alert for a missing certificate"
-    )
-    expect(given["1.2"] == 40, "look for 'SSL alert number' in what s_client -tls1_2 writes to stderr")
-    return "40, handshake_failure, tells the caller little; 116, certificate_required, tells the cause"
+def _conforms(alice: x509.Certificate) -> None:
+    there: dict[type, Any] = {type(extension.value): extension.value for extension in alice.extensions}
+    basic, purposes = there.get(x509.BasicConstraints), there.get(x509.ExtendedKeyUsage)
+    expect(not (basic and basic.ca), "it may sign certificates (CA:TRUE); a client's must not")
+    expect(purposes is not None, "it has no extendedKeyUsage, so it opens either door; did you give -extfile?")
+    expect(list(purposes or ()) == [x509.OID_CLIENT_AUTH], "its extendedKeyUsage is not clientAuth alone")
+    usage = there.get(x509.KeyUsage)
+    expect(bool(usage and usage.digital_signature), "its keyUsage lacks digitalSignature")
+    expect(not (usage and (usage.key_cert_sign or usage.crl_sign)), "its keyUsage is a CA's: keyCertSign or cRLSign")
+    san = there.get(x509.SubjectAlternativeName)
+    expect(san is not None, "it has no subjectAltName, which cryptography wants")
+    expect(san is None or list(san) == [x509.DNSName("alice")], "its subjectAltName names more, or others, than alice")
 
 
-_SEVEN = {
-    "cryptography": False,
-    "Python, strict": False,
-    "openssl, strict": False,
-    "Python, not strict": True,
-    "openssl": True,
-    "Node.js": True,
-    "curl": True,
-}
+def _openssl(command: str, folder: Path) -> programs.Outcome:
+    if absent := programs.missing("openssl"):
+        raise NotYet(str(absent[0]))
+    return programs.run(command, folder)
 
 
-@checker("a dictionary from each of the seven verifiers' names to True (accepts) or False, as verdicts() returns it")
-def who_accepts_it(answer: Any) -> str:
-    """Judge who accepts a server certificate that lacks nothing but its authorityKeyIdentifier."""
-    given = dict(answer)
-    expect(set(given) == set(_SEVEN), f"name the seven verifiers: {', '.join(_SEVEN)}")
-    expect(all(isinstance(verdict, bool) for verdict in given.values()), "each verdict is True or False")
-    expect(not all(given.values()), "that is the good certificate; is its authorityKeyIdentifier gone?")
-    expect(any(given.values()), "somebody accepts it; was it shown with ca=, host= and the key that belong to it?")
-    strict = [name for name, accepts in _SEVEN.items() if not accepts]
-    expect(
-        not any(given[name] for name in strict),
-        "RFC 5280 §4.2.1.1 wants an authorityKeyIdentifier, and more verifiers than that insist on it",
-    )
-    expect(given == _SEVEN, "the chain can be built without it, and who is not strict does not miss it")
-    return "only the three strict ones miss it, so a test with curl would not have found it"
+# --- of two minds ----------------------------------------------------------------------------------
+
+
+@checker("the text of an extension file, as FOR_SERVERS is one")
+def two_minds(answer: Any) -> str:
+    """Judge extensions of a server's certificate on which the strict and the lenient disagree."""
+    text = genuine(answer, str, "the answer is the text of an extension file")
+    expect("=" in text, "the answer is the text of an extension file, with lines such as keyUsage = …")
+    certificate, ca, key = _minted(text)
+    shown = Credential(certificate, key)
+    there = {type(extension.value) for extension in certificate.extensions}
+    for wanted in (x509.SubjectAlternativeName, x509.ExtendedKeyUsage, x509.BasicConstraints):
+        expect(wanted in there, f"it lacks {wanted.oid._name}: leave the other lines as they are")
+    lenient, strict = (_met(shown, ca, flags) for flags in (0, ssl.VERIFY_X509_STRICT))
+    expect(not lenient, f"the lenient refuse it too: {lenient}. Find a rule that only the strict hold it to")
+    expect(bool(strict), "the strict accept it as well: nobody would notice anything")
+    expect(strict == "non-conforming", f"the strict refuse it, but because of {strict}")
+    return "curl and Node.js would take it, Python 3.13 will not: a test with curl would not have found it"
+
+
+def _minted(text: str) -> tuple[x509.Certificate, CertificateAuthority, Any]:
+    ca, key = CertificateAuthority.create("example-ca"), new_private_key()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        ca.save(folder)
+        (folder / "server.ext").write_text(text)
+        (folder / "server.csr").write_bytes(new_csr(key, "localhost").public_bytes(Encoding.PEM))
+        sign = "openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -days 30 -extfile server.ext -out server.crt"
+        outcome = _openssl(sign, folder)
+        if not outcome.ok:
+            raise NotYet(f"openssl does not take it: {outcome.stderr.strip().splitlines()[-1]}")
+        return read_certificates(folder / "server.crt")[0], ca, key
+
+
+def _met(shown: Credential, ca: CertificateAuthority, flags: int) -> str:
+    client = contexts.common(ssl.PROTOCOL_TLS_CLIENT)
+    client.verify_flags = ssl.VerifyFlags(client.verify_flags & ~ssl.VERIFY_X509_STRICT | flags)
+    contexts.trust(client, [ca.certificate])
+    contexts.show(client, ca.issue("client", CLIENT))
+    return handshake(client, contexts.server_context(shown, client_ca=ca.certificate)).refused
