@@ -1,22 +1,26 @@
 """Why does this connection fail? A diagnosis of a real one, to any server.
 
-First the files are read, then the server is called: once the way curl would, and once to record the handshake, whose
-messages show the server's certificates and its wishes also where verification fails. Every call verifies the server.
-What is found has the names of `mtlslab.faults`, so sentence and cure come from the same table.
+First the files are read, then the server is called, and heard before it is spoken to; what that leaves open is tried
+in another call, or on the files, before it is said. Every call verifies the server. What is found has the names of
+`mtlslab.faults` where they fit, and of `causes` where not.
 """
 
 from __future__ import annotations
 
+import shlex
+import ssl
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from mtlslab import errors
-from mtlslab.client import check_timeout, check_url
-from mtlslab.contexts import FilePath, TLSVersion, client_context
-from mtlslab.diagnosis.connection import look
-from mtlslab.diagnosis.files import OF_LOADING, PUT_UP_WITH, Files, of_files
-from mtlslab.diagnosis.finding import BLOCKING, Diagnosis, Finding, Unknown, as_sentence, ranked
-from mtlslab.diagnosis.findings import of_answer, of_plain_url, of_success, refused_in_http, unknown_here
-from mtlslab.diagnosis.patience import exchange
+from mtlslab.client import check_timeout
+from mtlslab.contexts import FilePath, TLSVersion
+from mtlslab.diagnosis import course
+from mtlslab.diagnosis.files import PUT_UP_WITH, Files, of_files, of_loading
+from mtlslab.diagnosis.finding import BLOCKING, Diagnosis, Finding, Unknown, ranked
+from mtlslab.diagnosis.inquiry import Inquiry
+from mtlslab.diagnosis.target import target
 
 __all__ = ["Diagnosis", "Finding", "Unknown", "diagnose"]
 
@@ -30,40 +34,59 @@ def diagnose(
     tls_max: TLSVersion | None = None,
     password: str | None = None,
     timeout: float = 5.0,
+    connect_to: str | None = None,
+    server_name: str | None = None,
+    starttls: str | None = None,
 ) -> Diagnosis:
     """Find out why a request to `url` fails, or that it does not.
 
-    Takes what `mtlslab.request` takes; `timeout` is in seconds, for each step. The server is called twice, with one
-    GET request among them. Raises `errors.OptionRefused` for arguments that make no sense; what is wrong
-    with files or with the other end is a finding.
+    `url` may be an address without a scheme, or with another protocol's (amqps://, postgres://), which is then greeted
+    and not asked. The files are those of `mtlslab.request`, and as people have them: `cert` may be PKCS#12, `cacert` a
+    folder, each a pipe. `connect_to` is HOST:PORT to dial instead; `server_name`, whom to ask for and to expect;
+    `starttls`, the protocol that begins in the clear; `timeout` is in seconds, for each step. Raises
+    `errors.OptionRefused` for arguments that make no sense; what is wrong with files or with the other end is a
+    finding.
     """
-    parsed = check_url(url)
+    aim = target(url, connect_to=connect_to, server_name=server_name, starttls=starttls)
     check_timeout(timeout)
-    host, port = parsed.raw_host.decode(), parsed.port or {"https": 443, "http": 80}[parsed.scheme]
     if key is not None and cert is None:
         raise errors.OptionRefused("key", "a key without a certificate proves nothing; give cert= as well")
-    files = Files(cacert, cert, key, password)
+    files = Files(cacert, cert, key, password, timeout)
     findings = list(of_files(files))
-    if any(finding.cause in BLOCKING for finding in findings):
-        return Diagnosis(url, ranked(findings))
-    if parsed.scheme == "http":
-        findings += of_plain_url(url, host, port, timeout)
-        return Diagnosis(url, ranked(findings))
+    if any(f.cause in BLOCKING and f.likelihood == "certain" for f in findings):
+        return Diagnosis(aim.shown, ranked(findings))
+    inquiry = Inquiry(aim, files, tls_max, timeout)
     try:
-        context = client_context(cacert=cacert, cert=cert, key=key, tls_max=tls_max, password=password)
-    except errors.FileRefused as error:
-        cause = next((cause for text, cause in OF_LOADING.items() if text in error.problem), "unreadable-file")
-        refused = Finding(cause, "certain", f"{error.path.name}: {error.problem}", advice=as_sentence(error.cure))
-        return Diagnosis(url, ranked([refused, *findings]))
-    answer = exchange(url, context, sent_certificate=cert is not None, timeout=timeout, patience=4 * timeout)
-    glimpse = look(host, port, cacert, tls_max, timeout)
-    blamed = bool(answer.refusal and answer.refusal.by == "server") or refused_in_http(answer)
-    if answer.refusal is not None or blamed:  # then what verifiers put up with is not to blame
-        findings = [replace(f, likelihood="possible") if f.cause in PUT_UP_WITH else f for f in findings]
-    elif glimpse is not None and glimpse.asks:  # the server has verified it: what was only likely is refuted
-        findings = [f for f in findings if f.likelihood == "certain"]
-    guesses = list(of_answer(answer, host, files, glimpse))
-    if blamed and any(f.likelihood == "certain" for f in findings):  # the files have told already
-        guesses = [replace(f, likelihood="possible") for f in guesses]
-    findings += [*guesses, *of_success(answer, files, glimpse)]
-    return Diagnosis(url, ranked(findings), unknown_here(files, findings) if blamed else (), answer)
+        inquiry.context()
+    except ssl.SSLError as error:
+        return Diagnosis(aim.shown, ranked([of_loading(error, files), *findings]))
+    seen = list(course.findings(inquiry))
+    findings = _weighed(findings, seen, inquiry)
+    unknown = _unknown_here(files, findings) if inquiry.blames_client else ()
+    return Diagnosis(aim.shown, ranked(findings), unknown, inquiry.answer)
+
+
+def _weighed(of_files: Sequence[Finding], seen: Sequence[Finding], inquiry: Inquiry) -> list[Finding]:
+    """Weigh what the files show against what became of the call."""
+    if inquiry.accepts_client:  # the server has verified it: what was only likely is refuted
+        kept = [f for f in of_files if f.likelihood == "certain" or f in inquiry.files.unusual]
+        return [*kept, *seen]
+    kept = [replace(f, likelihood="possible") if f.cause in PUT_UP_WITH else f for f in of_files]
+    if not inquiry.reached:
+        return [*seen, *kept]
+    if inquiry.blames_client and any(f.likelihood == "certain" for f in kept):  # the files have told already
+        seen = [replace(f, likelihood="possible") for f in seen]
+    return [*kept, *seen]
+
+
+def _unknown_here(files: Files, findings: Iterable[Finding]) -> tuple[Unknown, ...]:
+    """Say what only the server's end can tell, with the command to type there."""
+    file = shlex.quote(Path(files.cert_path).name) if files.cert_path else "client.crt"
+    verify = f"openssl verify -x509_strict -purpose sslclient -CAfile CLIENT-CA.crt -untrusted {file} {file}"
+    unknown = [Unknown("which CA the server trusts for clients", "openssl x509 -noout -subject -in CLIENT-CA.crt")]
+    if files.leaf is not None:
+        unknown.append(Unknown("what the server's verifier says of the certificate", verify))
+        unknown.append(Unknown("whether the server's clock is right", "date -u"))
+    if any(f.cause.startswith("crl-") for f in findings):
+        unknown.append(Unknown("whether it uses a CRL, and how old", "openssl crl -noout -nextupdate -in CRL.pem"))
+    return tuple(unknown)

@@ -11,17 +11,34 @@ from typing import Any
 
 from mtlslab import errors
 from mtlslab.diagnosis import Diagnosis, diagnose
+from mtlslab.diagnosis.target import STARTTLS
+
+_EXAMPLES = """\
+What people type first:
+  python -m mtlslab diagnose https://host:port --cacert ca.crt --cert client.crt --key client.key
+  python -m mtlslab diagnose host:port --cacert ca.crt --cert client.p12 --password-file password.txt
+  python -m mtlslab diagnose host:5432 --starttls postgres --cacert ca.crt --cert client.crt --key client.key
+"""
 
 
 def add_to(commands: Any) -> None:
     """Add this command to those of `argparse`."""
-    command = commands.add_parser("diagnose", help="find out why a connection fails", description="Files are PEM.")
-    command.add_argument("url", help="such as https://localhost:3000")
+    command = commands.add_parser(
+        "diagnose",
+        help="find out why a connection fails",
+        description="Find out why a connection fails. Every call verifies the server.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("url", help="such as https://localhost:3000, localhost:3000 or amqps://localhost")
     command.add_argument("--cacert", metavar="FILE", help="the CAs to trust (default: the system's)")
-    command.add_argument("--cert", metavar="FILE", help="the client's certificate, then its intermediates")
+    command.add_argument("--cert", metavar="FILE", help="the client's certificate, then its intermediates; or PKCS#12")
     command.add_argument("--key", metavar="FILE", help="its private key (default: looked for in --cert)")
-    command.add_argument("--password-file", metavar="FILE", help="its first line opens the private key")
+    command.add_argument("--password-file", metavar="FILE", help="its first line opens the private key, or PKCS#12")
     command.add_argument("--tls-max", choices=("1.2", "1.3"), help="the highest TLS version to offer")
+    command.add_argument("--connect-to", metavar="HOST:PORT", help="dial this instead, and expect the URL's name there")
+    command.add_argument("--servername", metavar="NAME", help="ask for this name (SNI), and expect it")
+    command.add_argument("--starttls", choices=STARTTLS, help="ask for TLS first, in this protocol's way")
     command.add_argument("--timeout", type=float, default=5.0, metavar="SECONDS", help="for each step (default: 5)")
     command.add_argument("--json", action="store_true", help="print JSON")
     command.set_defaults(run=partial(run, command))
@@ -42,6 +59,9 @@ def run(command: argparse.ArgumentParser, options: argparse.Namespace) -> int:
             tls_max=options.tls_max,
             password=password,
             timeout=options.timeout,
+            connect_to=options.connect_to,
+            server_name=options.servername,
+            starttls=options.starttls,
         )
     except errors.OptionRefused as error:
         command.error(str(error))

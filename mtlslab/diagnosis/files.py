@@ -2,55 +2,160 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterator, Sequence
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from mtlslab import errors
-from mtlslab.contexts import FilePath
-from mtlslab.credentials import is_issued_by, read_certificates, read_private_key, weakness
+from mtlslab import contexts, errors
+from mtlslab.contexts import FilePath, TLSVersion
+from mtlslab.credentials import Credential, PrivateKey, is_issued_by, is_pkcs12, weakness
 from mtlslab.diagnosis.finding import Finding, as_sentence
+from mtlslab.diagnosis.reading import certificates_in, key_in, read_once, unread_by_openssl
 from mtlslab.display import name
 from mtlslab.faults import FAULTS
 
-OF_LOADING = {"EE_KEY_TOO_SMALL": "weak-client-key", "CA_MD_TOO_WEAK": "sha1-client"}
-"""The cause behind OpenSSL's word for a file that it does not load."""
+_OF_LOADING = {"EE_KEY_TOO_SMALL": "weak-client-key", "CA_MD_TOO_WEAK": "sha1-client"}
+"""The cause behind OpenSSL's word for a certificate that it does not show."""
 
 PUT_UP_WITH = frozenset(f.name for f in FAULTS.values() if f.verdicts["1.2"].by is None)
 """What is wrong without being refused."""
 
+_Read = TypeVar("_Read")
+
 
 class Files:
-    """The caller's files, as far as they can be read."""
+    """The caller's files, as far as they can be read: each is read once.
+
+    Fields: `cacert_path`, `cert_path`, `key_path`; `authorities`, the CAs of the first; `sent`, the client's
+    certificate and what follows it; `private_key`; `neighbours` and `lists`, certificates and CRLs that lie
+    beside the client's; `problems`, what cannot be used; `unusual`, what can be, though not by every program.
+    """
 
     def __init__(
-        self, cacert: FilePath | None, cert: FilePath | None, key: FilePath | None, password: str | None
+        self, cacert: FilePath | None, cert: FilePath | None, key: FilePath | None, password: str | None, timeout: float
     ) -> None:
-        self.cacert_path, self.cert_path, self.key_path, self.password = cacert, cert, key or cert, password
+        self.cacert_path, self.cert_path, self.key_path = cacert, cert, key or cert
         self.problems: list[errors.FileRefused] = []
-        self.authorities = [c for c in self._read(read_certificates, cacert) or [] if _is_named(c)]
-        self.sent: list[x509.Certificate] = self._read(_read_own, cert) or []
-
-    def _read(self, read: Any, path: FilePath | None, **options: Any) -> Any:
-        if path is None:
-            return None
-        try:
-            return read(path, **options)
-        except errors.FileRefused as problem:
-            self.problems.append(problem)
-            return None
+        self.unusual: list[Finding] = []
+        self.authorities: list[x509.Certificate] = []
+        self.sent: list[x509.Certificate] = []
+        self.private_key: PrivateKey | None = None
+        self._password, self._timeout = password, timeout
+        self._data: dict[FilePath, bytes] = {}
+        if cacert is not None:
+            found = self._tried(lambda: self._all_of(cacert)) or []
+            self.authorities = [c for c in found if _is_named(c)]
+        if cert is not None:
+            self._tried(lambda: self._read_own(cert, key or cert))
+        beside = list(_beside(Path(cert))) if self.sent and cert is not None else []
+        self.neighbours = [c for _, data in beside for c in _certificates(data)]
+        self.lists = [(file.name, crl) for file, data in beside for crl in _lists(data)]
 
     @property
     def leaf(self) -> x509.Certificate | None:
         """The client's certificate."""
         return self.sent[0] if self.sent else None
+
+    def context(self, tls_max: TLSVersion | None, *, strict: bool, show: bool) -> ssl.SSLContext:
+        """Make the SSL context of a client with these files, which verifies the server. Raises `ssl.SSLError`."""
+        context = contexts.common(ssl.PROTOCOL_TLS_CLIENT, tls_max)
+        context.set_ciphers("DEFAULT")  # as curl: what is merely old-fashioned is not what is wrong
+        if not strict:
+            context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        if self.cacert_path is None:
+            context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+        elif self.authorities:
+            contexts.trust(context, self.authorities)
+        if show and self.sent and self.private_key is not None:
+            contexts.show(context, self.credential)
+        return context
+
+    @property
+    def credential(self) -> Credential:
+        """What the client shows."""
+        if self.private_key is None:
+            raise LookupError("there is no private key")
+        return Credential(self.sent[0], self.private_key, tuple(self.sent[1:]))
+
+    def _tried(self, read: Callable[[], _Read]) -> _Read | None:
+        try:
+            return read()
+        except errors.FileRefused as problem:
+            self.problems.append(problem)
+            return None
+
+    def _bytes(self, path: FilePath) -> bytes:
+        if path not in self._data:
+            self._data[path] = read_once(path, self._timeout)
+        return self._data[path]
+
+    def _all_of(self, path: FilePath) -> list[x509.Certificate]:
+        """Read the CAs of a file, or of a folder."""
+        if Path(path).is_dir():
+            found = [c for _, data in _beside(Path(path) / "any", 10_000) for c in _certificates(data)]
+            if not found:
+                raise errors.FileContents(Path(path), "no file of this folder holds a PEM certificate", "name a file")
+            self.unusual.append(Finding("folder-of-cas", "possible", f"{Path(path).name} is a folder of {len(found)}"))
+            return found
+        data = self._bytes(path)
+        certificates = certificates_in(path, data)
+        unread_by_openssl(path, data)
+        return certificates
+
+    def _read_own(self, cert: FilePath, key: FilePath) -> None:
+        """Read the client's certificates and its key."""
+        data = self._bytes(cert)
+        if is_pkcs12(data) and key == cert:
+            self.sent, self.private_key = _of_pkcs12(cert, data, self._password)
+            evidence = f"{Path(cert).name} holds PKCS#12; it was opened here"
+            self.unusual.append(Finding("pkcs12-for-pem", "possible", evidence, _P12, _FROM_P12.format(_quoted(cert))))
+            return
+        self.sent = _read_to_the_end(cert, certificates_in(cert, data))
+        key_data = self._bytes(key)
+        self.private_key = key_in(key, key_data, self._password)
+        unread_by_openssl(cert, data, key_data, self._password)
+
+
+_P12 = "The client's file is PKCS#12 (.p12, .pfx): this program reads it, and most that want PEM do not."
+_FROM_P12 = (
+    "Where PEM is wanted: openssl pkcs12 -in {0} -out {0}.pem (with -legacy if OpenSSL 3 says unsupported); "
+    "curl takes it as it is with --cert-type P12."
+)
+
+
+def _quoted(path: FilePath) -> str:
+    return shlex.quote(Path(path).name)
+
+
+def _of_pkcs12(path: FilePath, data: bytes, password: str | None) -> tuple[list[x509.Certificate], PrivateKey]:
+    """Take PKCS#12 apart: the certificate, then its issuers as far as they are there; the key."""
+    for secret in (password.encode(),) if password else (None, b""):
+        try:
+            key, leaf, others = pkcs12.load_key_and_certificates(data, secret)
+        except (ValueError, UnsupportedAlgorithm):
+            continue
+        if leaf is None or not isinstance(key, PrivateKey):
+            raise errors.FileContents(Path(path), "its PKCS#12 holds no certificate with a key", "export both")
+        chain, rest = [leaf], [c for c in others if c.subject != c.issuer]
+        while above := next((c for c in rest if c.subject == chain[-1].issuer), None):
+            chain.append(above)
+            rest.remove(above)
+        return chain, key
+    problem = "it holds PKCS#12, and the password does not open it" if password else "it holds PKCS#12, not PEM"
+    apart = "openssl pkcs12 -in FILE -out NEWFILE (with -legacy if OpenSSL 3 says unsupported)"
+    cure = f"give its password (--password-file), or take it apart: {apart}"
+    raise errors.FileContents(Path(path), problem, cure)
 
 
 def _is_named(certificate: x509.Certificate) -> bool:
@@ -61,9 +166,8 @@ def _is_named(certificate: x509.Certificate) -> bool:
         return False
 
 
-def _read_own(path: FilePath) -> list[x509.Certificate]:
+def _read_to_the_end(path: FilePath, certificates: list[x509.Certificate]) -> list[x509.Certificate]:
     """Read the client's certificates, to the last field that is looked at here: cryptography parses on demand."""
-    certificates = read_certificates(path)
     try:
         for c in certificates:
             _ = c.subject, c.issuer, c.public_key(), c.not_valid_before_utc, c.not_valid_after_utc
@@ -74,16 +178,49 @@ def _read_own(path: FilePath) -> list[x509.Certificate]:
     return certificates
 
 
+def _beside(path: Path, most: int = 100) -> Iterator[tuple[Path, bytes]]:
+    """Read the small files that lie beside one: an issuer's certificate or a CRL may be among them."""
+    with suppress(OSError, ValueError):
+        for file in islice(sorted(path.absolute().parent.iterdir()), most):
+            if file.is_file() and file.stat().st_size < 1 << 16:
+                with suppress(OSError):
+                    yield file, file.read_bytes()
+
+
+def _certificates(data: bytes) -> list[x509.Certificate]:
+    with suppress(errors.FileRefused):
+        if b"CERTIFICATE-----" in data:
+            return [c for c in certificates_in("beside", data) if _is_named(c)]
+    return []
+
+
+def _lists(data: bytes) -> list[x509.CertificateRevocationList]:
+    with suppress(UnsupportedAlgorithm, *MALFORMED):
+        if b"BEGIN X509 CRL-----" in data:
+            crl = x509.load_pem_x509_crl(data)
+            _ = crl.issuer, crl.next_update_utc, list(crl.extensions)
+            return [crl]
+    return []
+
+
 def of_files(files: Files) -> Iterator[Finding]:
     """Say what is wrong with the files themselves."""
-    key = files._read(read_private_key, files.key_path, password=files.password) if files.sent else None
     for problem in files.problems:
         yield _of_problem(problem)
-    if key is not None and files.leaf is not None:
-        yield from _of_pair(key.public_key(), files.sent)
+    if files.private_key is not None and files.leaf is not None:
+        yield from _of_pair(files.private_key.public_key(), files.sent)
     if files.leaf is not None:
         yield from _of_certificate(files.leaf, "client")
         yield from _of_chain(files.sent)
+    yield from files.unusual
+
+
+def of_loading(error: ssl.SSLError, files: Files) -> Finding:
+    """Say why OpenSSL does not show the client's certificate."""
+    file = Path(files.cert_path or "").name
+    cause = _OF_LOADING.get(error.reason or "", "unreadable-file")
+    advice = "" if cause in FAULTS else "Have it issued again."
+    return Finding(cause, "certain", f"{file}: OpenSSL does not take it ({error.reason or error})", advice=advice)
 
 
 _OF_PROBLEM = {
@@ -99,8 +236,8 @@ def _of_problem(problem: errors.FileRefused) -> Finding:
     """Put what `credentials` says of a file into a finding: it knows which file it is, and so the command to type."""
     cause = next((cause for word, cause in _OF_PROBLEM.items() if word in problem.problem), "unreadable-file")
     evidence = f"{problem.path.name or problem.path}: {problem.problem}"
-    file = shlex.quote(problem.path.name)
-    advice = problem.cure.replace("NEWFILE", f"{file}.pem").replace("FILE", file)
+    file = _quoted(problem.path)
+    advice = re.sub("(NEW)?FILE", lambda found: f"{file}.pem" if found[1] else file, problem.cure)
     return Finding(cause, "certain", evidence, as_sentence(problem.problem), as_sentence(advice))
 
 

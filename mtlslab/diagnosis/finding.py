@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mtlslab.client import Answer
+from mtlslab.diagnosis.causes import CAUSES
 from mtlslab.display import Table, table
 from mtlslab.faults import FAULTS
 from mtlslab.refusals import REASONS
@@ -20,8 +21,9 @@ _ORDER = ("certain", "likely", "possible")
 class Finding:
     """One thing that is wrong, or may be.
 
-    Fields: `cause`, a name of `faults.FAULTS`, or of `refusals.REASONS` for what is no fault of TLS; `likelihood`;
-    `evidence`, what was seen; `sentence` and `advice`, where the table's own do not fit what was seen.
+    Fields: `cause`, a name of `faults.FAULTS`, of `causes.CAUSES`, or of `refusals.REASONS` for what is neither;
+    `likelihood`: "certain" was seen or proved, "likely" has evidence that its rivals lack, "possible" says what would
+    settle it; `evidence`, what was seen; `sentence` and `advice`, where the table's own do not fit what was seen.
     """
 
     cause: str
@@ -33,16 +35,20 @@ class Finding:
     @property
     def what(self) -> str:
         """What is wrong, in a sentence."""
-        if self.sentence:
-            return self.sentence
-        fault = FAULTS.get(self.cause)
-        return fault.sentence if fault else as_sentence(REASONS[self.cause].meaning)
+        return self.sentence or _known(self.cause)[0]
 
     @property
     def cure(self) -> str:
         """What to do about it."""
-        fault = FAULTS.get(self.cause)
-        return self.advice or (fault.cure if fault else as_sentence(REASONS[self.cause].client_advice))
+        return self.advice or _known(self.cause)[1]
+
+
+def _known(cause: str) -> tuple[str, str]:
+    if cause in CAUSES:
+        return CAUSES[cause]
+    if fault := FAULTS.get(cause):
+        return fault.sentence, fault.cure
+    return as_sentence(REASONS[cause].meaning), as_sentence(REASONS[cause].client_advice)
 
 
 def as_sentence(text: str) -> str:
@@ -79,7 +85,11 @@ class Diagnosis:
         return table(("how sure", "what", "evidence", "what to do"), rows)
 
     def __repr__(self) -> str:
-        return f"nothing wrong was found with {self.url}" if self.healthy else repr(self.table())
+        if not self.healthy:
+            return repr(self.table())
+        status = self.answer.status if self.answer else None
+        known = f"; it has no page there (it answered {status})" if status and status >= 400 else ""
+        return f"nothing wrong was found with {self.url}{known}"
 
     def _repr_markdown_(self) -> str:
         return repr(self) if self.healthy else self.table()._repr_markdown_()

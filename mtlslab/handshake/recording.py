@@ -75,7 +75,7 @@ def record(
     """
     wanted = client_auth or ("none" if client_ca is None else "required")
     # Unlike `Server`'s, this context gives out tickets: how a handshake is resumed is something to look at.
-    server = _plain(server_context(server_credential, client_ca=client_ca, client_auth=wanted, tickets=True))
+    server = plain(server_context(server_credential, client_ca=client_ca, client_auth=wanted, tickets=True))
     client = _client_context(server_ca or server_credential.certificate, client_credential, tls)
     if server_group is not None:
         with _option("server_group"):
@@ -263,7 +263,7 @@ class _End:
 
 def _shake_hands(ends: _Ends) -> Transcript:
     flights: list[Flight] = []
-    with _keylog_of(ends.client) as keylog:
+    with keylog_of(ends.client) as keylog:
         client = _End("client", ends.client, ends.server_name, ends.session)
         server = _End("server", ends.server)
         speaker, listener = client, server
@@ -288,7 +288,7 @@ def _joined(flights: Iterable[Flight]) -> list[Flight]:
 
 
 @contextlib.contextmanager
-def _keylog_of(context: ssl.SSLContext) -> Iterator[Callable[[], str]]:
+def keylog_of(context: ssl.SSLContext) -> Iterator[Callable[[], str]]:
     """Have a context write its secrets to a file that lives as long as the block; yield what reads it."""
     with tempfile.TemporaryDirectory(prefix="mtlslab-") as folder:
         path = Path(folder) / "keylog"
@@ -318,7 +318,7 @@ def _client_context(server_ca: x509.Certificate, credential: Credential | None, 
     return _plain(context)
 
 
-def _plain(context: ssl.SSLContext) -> ssl.SSLContext:
+def plain(context: ssl.SSLContext) -> ssl.SSLContext:
     """Have certificates cross uncompressed."""
     if ssl.OPENSSL_VERSION_INFO >= (3, 2):
         context.options |= _NO_CERTIFICATE_COMPRESSION

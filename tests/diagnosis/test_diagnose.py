@@ -27,6 +27,7 @@ NOT_SEEN_FROM_HERE = {
     "client-without-intermediate": "whether the issuer is a root or an intermediate, only its certificate tells",
     "server-without-intermediate": "the same, for the server's issuer",
     "crl-missing": "a server that names no CAs says the same to a stranger",
+    "crl-expired": "a server whose clock is ahead says the same",
     "stolen-client-certificate": "the forged key file is refused as unreadable",
     "no-cipher-in-common": "diagnose offers every suite that Python has",
     "no-group-in-common": "diagnose offers every group that OpenSSL has",
@@ -67,7 +68,9 @@ def test_the_true_cause_comes_first(name: str, tls: TLSVersion, tmp_path: Path) 
     assert [f.cause for f in found.findings][:1] == [name], found
 
 
-@pytest.mark.parametrize("name", ["client-without-intermediate", "server-without-intermediate", "crl-missing"])
+@pytest.mark.parametrize(
+    "name", ["client-without-intermediate", "server-without-intermediate", "crl-missing", "crl-expired"]
+)
 def test_a_cause_that_cannot_be_told_apart_is_among_the_findings(name: str, tmp_path: Path) -> None:
     """Not first, but there."""
     with faults.stage(name, tmp_path) as case:
@@ -190,6 +193,8 @@ def test_with_other_servers_too(program: str, tls: TLSVersion, tmp_path: Path) -
     del setups["client-name-not-permitted"]  # only the alert tells, and neither sends it
     assert len(setups) > 25
     wrong: dict[str, object] = {}
+    # A CA of the right name is at hand, and did sign: that the server has another of that name cannot be seen.
+    depth = {"client-ca-made-again": 9}
     with _foreign(program, setups, tmp_path) as ports:
         for name, port in ports.items():
             folder, host = tmp_path / name, setups[name].host
@@ -197,7 +202,7 @@ def test_with_other_servers_too(program: str, tls: TLSVersion, tmp_path: Path) -
             url = f"https://{host}:{port}"
             for _ in range(3):  # other servers close at once after their alert, and the reset may overtake it
                 found = mtlslab.diagnose(url, cacert=folder / "ca.crt", cert=cert, key=key, tls_max=tls)
-                if [f.cause for f in found.findings][:1] == ([] if name == "healthy" else [name]):
+                if name in [*(f.cause for f in found.findings), "healthy"][: depth.get(name, 1)]:
                     break
             else:
                 wrong[name] = found
@@ -252,7 +257,7 @@ def test_nobody_there() -> None:
     assert mtlslab.diagnose("https://nowhere.invalid").findings[0].cause == "host-not-found"
 
 
-@pytest.mark.parametrize("url", ["", "localhost:3000", "ftp://localhost", "https://", "https://localhost:99999"])
+@pytest.mark.parametrize("url", ["", "ftp://localhost", "https://", "https://localhost:99999", "localhost:1:2"])
 def test_a_url_that_is_none_is_refused(url: str) -> None:
     """As an argument, not as a finding."""
     with pytest.raises(errors.OptionRefused, match="url"):
@@ -277,7 +282,7 @@ def test_exit_status_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert printed["unknown"]
     assert report.startswith("certain: no-client-certificate\n  what: ")
     assert "not known here: which CA the server trusts" in report
-    for bad in (["diagnose"], ["diagnose", "localhost"], [], ["diagnose", "https://localhost", "--key", "k"]):
+    for bad in (["diagnose"], ["diagnose", "ftp://localhost"], [], ["diagnose", "https://localhost", "--key", "k"]):
         with pytest.raises(SystemExit) as ended:
             main(bad)
         assert ended.value.code == 2
