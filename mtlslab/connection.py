@@ -98,20 +98,11 @@ class Channel:
         """Read the error of a handshake that failed. Returns the refusal, and the TLS version if one was agreed on."""
         # version() is None until a handshake is done, and a suite is set early under TLS 1.3, late under 1.2.
         is_tls13 = self._tls is not None and self._tls.cipher() is not None
-        refusal = _refusal(error, is_tls13=is_tls13)
-        agreed = is_tls13 or refusal.reason in refusals.CERTIFICATE_REASONS
-        return refusal, ("TLSv1.3" if is_tls13 else "TLSv1.2") if agreed else None
-
-
-def _refusal(error: Exception, *, is_tls13: bool) -> Refusal:
-    version = "TLSv1.3" if is_tls13 else "TLSv1.2"
-    refusal = refusals.from_exception(
-        error, seen_by="server", tls_version=version, sent_certificate=False, in_handshake=not is_tls13
-    )
-    if refusal is not None:
-        return refusal
-    advice = refusals.REASONS["connection-lost"].server_advice
-    return Refusal("client", "connection-lost", None, 35, str(error), advice)
+        version = "TLSv1.3" if is_tls13 else "TLSv1.2"
+        refusal = refusals.refusal(
+            error, seen_by="server", tls_version=version, sent_certificate=False, in_handshake=not is_tls13
+        )
+        return refusal, version if is_tls13 or refusal.reason in refusals.CERTIFICATE_REASONS else None
 
 
 # --- HTTP -----------------------------------------------------------------------------------------
@@ -220,15 +211,9 @@ class Keeper(Protocol):
 class Connection(asyncio.Protocol):
     """One caller, from the first byte to the last. All of it runs in the server's loop."""
 
-    transport: asyncio.Transport
-
     def __init__(self, server: Keeper) -> None:
         self.server, self.tls, self.http = server, Channel(), Conversation()
-        self.loop = asyncio.get_running_loop()
-        self.is_decided = False  # whether there has been a visit
-        self.is_heard_out = False  # whether the caller will send no more
-
-    # --- what asyncio calls
+        self.is_decided = self.is_heard_out = False  # whether there has been a visit; whether the caller sends no more
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin."""
@@ -254,8 +239,6 @@ class Connection(asyncio.Protocol):
         if self.state is not State.ANSWERING:
             self._decide(error or ConnectionResetError("the caller left"))
         self.server.gone(self)
-
-    # --- from state to state
 
     def _enter(self, state: State) -> None:
         self.state, self.since = state, time.monotonic()
@@ -296,12 +279,12 @@ class Connection(asyncio.Protocol):
         """Send a reply, and go on. The visit is there before the caller knows. `error` is what the app raised."""
         visit = Visit(self.tls.client, None, self.tls.version, *self.http.asked())
         if self.transport.is_closing():
-            return self._keep(replace(visit, error=ConnectionAbortedError("cut off before the reply")))
+            return self._remember(replace(visit, error=ConnectionAbortedError("cut off before the reply")))
         try:
             status, data = self.http.reply(reply)
         except Exception as unfit:
             (status, data), error = self.http.reply(FAILED), unfit
-        self._keep(replace(visit, status=status, error=error))
+        self._remember(replace(visit, status=status, error=error))
         self.tls.write(data)
         if not self.http.goes_on():
             return self._leave()
@@ -310,7 +293,7 @@ class Connection(asyncio.Protocol):
         return self._go_on()
 
     def _leave(self) -> None:
-        """Take leave so that the last word arrives: close_notify after a reply, the alert after a refusal.
+        """Take leave so that the last word arrives, be it close_notify or an alert.
 
         A socket that is closed with unread input sends a reset, which can overtake what was written before it. So: say
         goodbye, shut down for writing, read what still comes, and throw it away.
@@ -340,8 +323,8 @@ class Connection(asyncio.Protocol):
             failed = self.state is State.SHAKING_HANDS and isinstance(error, OSError)
             refusal, version = self.tls.refusal(error) if failed else (None, self.tls.version)
             unforeseen = None if isinstance(error, OSError) else error
-            self._keep(Visit(self.tls.client, refusal, version, error=unforeseen))
+            self._remember(Visit(self.tls.client, refusal, version, error=unforeseen))
 
-    def _keep(self, visit: Visit) -> None:
+    def _remember(self, visit: Visit) -> None:
         self.is_decided = True
         self.server.remember(visit)

@@ -97,9 +97,7 @@ class Server:
         """
         _check_options(timeout, max_connections, port)
         authorities = None if client_ca is None else all_of("client_ca", client_ca, x509.Certificate)
-        self._terms = Terms(
-            tune, credential=credential, client_ca=authorities, client_auth=client_auth, crls=tuple(crls)
-        )
+        self._terms = Terms(tune, credential=credential, client_ca=authorities, client_auth=client_auth, crls=crls)
         self._changed = threading.Condition()
         self.client_auth, self.app = client_auth, app
         self.timeout, self.max_connections = timeout, max_connections
@@ -126,10 +124,7 @@ class Server:
         A handshake that its caller has ended may still be under way here: it is waited for, a second at most.
         """
         with self._changed:
-            recently = time.monotonic() - _SETTLE_SECONDS
-            self._changed.wait_for(
-                lambda: all(caller.is_decided or caller.since < recently for caller in self._callers()), _SETTLE_SECONDS
-            )
+            self._changed.wait_for(lambda: self._hall is None or self._hall.is_settled(), _SETTLE_SECONDS)
             return list(self._visits)
 
     # --- start and stop
@@ -174,31 +169,11 @@ class Server:
         Waits up to `timeout` seconds for that; returns how many are still there. They are not cut off: an idle one is
         told with its next reply, whenever it asks for it.
         """
-        there = self._callers()
-        for caller in there:
-            caller.http.is_last = True
-        return self._left_of(there, timeout)
+        return self._hall.drain(timeout) if self._hall else 0
 
     def hang_up(self, certificate: x509.Certificate) -> int:
         """Cut every connection of the caller with this certificate, whatever is under way. Returns how many it were."""
-        known = [caller for caller in self._callers() if caller.tls.client == certificate]
-        for caller in known:
-            caller.loop.call_soon_threadsafe(caller.transport.abort)
-        self._left_of(known, _STOP_SECONDS)
-        return len(known)
-
-    def _callers(self) -> tuple[Connection, ...]:
-        return tuple(self._hall.callers) if self._hall else ()
-
-    def _left_of(self, callers: Iterable[Connection], timeout: float) -> int:
-        """Wait until they have gone, or have been taken leave of; return how many have not."""
-
-        def left() -> list[Connection]:
-            return [one for one in callers if one in self._callers() and one.state is not State.LEAVING]
-
-        with self._changed:
-            self._changed.wait_for(lambda: not left(), timeout)
-            return len(left())
+        return self._hall.hang_up(certificate) if self._hall else 0
 
 
 class _Hall:
@@ -206,7 +181,7 @@ class _Hall:
 
     def __init__(self, server: Server, listeners: list[socket.socket]) -> None:
         self._server = server
-        self.next_context = server._terms.next_context
+        self.next_context, self.changed = server._terms.next_context, server._changed
         self.callers: set[Connection] = set()
         self._idle: dict[Connection, None] = {}  # those whom we do not work for, the longest idle first
         opened = threading.Event()
@@ -235,9 +210,27 @@ class _Hall:
         await asyncio.sleep(0)
 
     def close(self) -> None:
-        """Take leave of everyone, and end the loop. For another thread to call."""
+        """Take leave of everyone, and end the loop."""
         self.loop.call_soon_threadsafe(self._closing.set)
         self._thread.join()
+
+    def is_settled(self) -> bool:
+        """Tell whether there is nobody who has only just come, and of whom a visit may still come."""
+        recently = time.monotonic() - _SETTLE_SECONDS
+        return all(caller.is_decided or caller.since < recently for caller in tuple(self.callers))
+
+    def drain(self, timeout: float) -> int:
+        there = tuple(self.callers)
+        for caller in there:
+            caller.http.is_last = True
+        return _left_of(self, there, timeout)
+
+    def hang_up(self, certificate: x509.Certificate) -> int:
+        known = [caller for caller in tuple(self.callers) if caller.tls.client == certificate]
+        for caller in known:
+            self.loop.call_soon_threadsafe(caller.transport.abort)
+        _left_of(self, known, _STOP_SECONDS)
+        return len(known)
 
     # --- what connections ask of it: `mtlslab.connection.Keeper`
 
@@ -254,14 +247,14 @@ class _Hall:
         """Forget a connection."""
         self.callers.discard(connection)
         self._idle.pop(connection, None)
-        with self._server._changed:
-            self._server._changed.notify_all()
+        with self.changed:
+            self.changed.notify_all()
 
     def remember(self, visit: Visit) -> None:
         """Keep a visit."""
-        with self._server._changed:
+        with self.changed:
             self._server._visits.append(visit)
-            self._server._changed.notify_all()
+            self.changed.notify_all()
 
     def ask(self, connection: Connection, request: Request) -> None:
         """Have a request answered: the greeting at once, an app's answer in a thread.
@@ -302,6 +295,17 @@ class _Hall:
         if getattr(mishap.get("exception"), "errno", None) in _NO_ROOM:
             for caller in list(self._idle)[: len(self._idle) // 2 + 1]:
                 self._dismiss(caller, "others were waiting")
+
+
+def _left_of(hall: _Hall, callers: Iterable[Connection], timeout: float) -> int:
+    """Wait until callers have gone, or have been taken leave of; return how many have not."""
+
+    def left() -> int:
+        return sum(one in hall.callers and one.state is not State.LEAVING for one in callers)
+
+    with hall.changed:
+        hall.changed.wait_for(lambda: not left(), timeout)
+        return left()
 
 
 # --- options and sockets --------------------------------------------------------------------------
