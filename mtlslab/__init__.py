@@ -3,17 +3,19 @@
 The package behind a series of notebooks. What a notebook builds in the open, the next ones call from here.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mtlslab import errors
 from mtlslab.authority import CertificateAuthority
 from mtlslab.client import Answer, request
 from mtlslab.credentials import Credential, new_csr, new_private_key
+from mtlslab.exchanges import Reply, Request, Visit
 from mtlslab.refusals import Refusal
-from mtlslab.server import Reply, Request, Server, Visit
 
 if TYPE_CHECKING:
     from mtlslab.diagnosis import Diagnosis, diagnose
+    from mtlslab.server import Server
 
 __all__ = [
     "Answer",
@@ -33,10 +35,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the diagnosis, and the table of faults behind it, when it is first asked for: few programs do."""
-    if name in ("Diagnosis", "diagnose"):
-        from mtlslab import diagnosis
+_LATER = {"Server": "mtlslab.server", "Diagnosis": "mtlslab.diagnosis", "diagnose": "mtlslab.diagnosis"}
+"""What is imported when it is first asked for: asyncio takes its time, and so does the table of faults."""
 
-        return getattr(diagnosis, name)
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module 'mtlslab' has no attribute {name!r}")

@@ -112,6 +112,8 @@ def exchange(
     `timeout` is for everything, `step` for each step of it (default: the same). `read` puts the reply's body together;
     its pieces end with a `TimeoutError` when time is over. `asked` is for `method`, `headers`, `content`.
     """
+    import h11  # httpx, too, waits for its first request before it does
+
     ear = context._msg_callback = _Ear()  # type: ignore[attr-defined]
     with _hung_up_after(timeout) as (expired, trace):
         extensions = {"trace": trace, "timeout": dict.fromkeys(("connect", "read", "write"), step or timeout)}

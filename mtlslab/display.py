@@ -20,9 +20,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from mtlslab.client import Answer
+from mtlslab.exchanges import Visit
 from mtlslab.profiles import PURPOSES
 from mtlslab.refusals import REASONS, Refusal
-from mtlslab.server import Visit
 
 
 @dataclass(frozen=True)
