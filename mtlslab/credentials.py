@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -82,10 +83,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def distinguished_name(certificate: x509.Certificate, which: Literal["subject", "issuer"] = "subject") -> str:
+def distinguished_name(
+    of: x509.Certificate | x509.CertificateSigningRequest, which: Literal["subject", "issuer"] = "subject"
+) -> str:
     """Write a name as openssl does: CN=example-ca. Strangers choose theirs: nothing is in it that moves a cursor."""
     try:
-        return printable(getattr(certificate, which).rfc4514_string()) or "(empty)"
+        with warnings.catch_warnings(action="ignore"):  # of one that is longer than its kind may be
+            return printable(getattr(of, which).rfc4514_string()) or "(empty)"
     except ValueError:
         return "(unreadable)"
 
@@ -244,11 +248,15 @@ def _pair(folder: str | os.PathLike[str], name: str) -> tuple[Path, Path]:
     return Path(folder) / f"{name}.crt", Path(folder) / f"{name}.key"
 
 
+UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What cryptography raises where a part of a certificate is malformed, or of a kind that it does not know."""
+
+
 def belongs(private_key: PrivateKey, certificate: x509.Certificate) -> bool:
     """Tell whether a private key is the one of a certificate. A public key that cannot be read is nobody's."""
     try:
         return certificate.public_key() == private_key.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except UNREADABLE:
         return False
 
 
