@@ -375,13 +375,11 @@ def _explain(data: bytes, wanted: str) -> tuple[str, str]:
     """Say what a file that would not parse holds instead, and the cure."""
     is_key, key, cert = wanted == "private key", b"PRIVATE KEY-----" in data, b"BEGIN CERTIFICATE-" in data
     convert = f"convert it: openssl {'pkey' if is_key else 'x509'} -inform DER -in FILE -out NEWFILE"
-    der = data[:1] == b"\x30"
-    version_3 = b"\x02\x01\x03" in data[:8]  # the first field of PKCS#12 (RFC 7292 §4), and of nothing else here
     explanations = (
         (not data.strip(), "the file is empty", "make it again, or copy it again"),
         (len(data) > _LARGEST, f"it holds more than {_LARGEST} bytes", f"name a file that holds the {wanted} alone"),
-        (der and version_3, "it holds PKCS#12, not PEM", "take it apart: openssl pkcs12 -in FILE -noenc -out NEWFILE"),
-        (der, "it holds DER, not PEM", convert),
+        (is_pkcs12(data), "it holds PKCS#12, not PEM", "take it apart: openssl pkcs12 -in FILE -noenc -out NEWFILE"),
+        (data[:1] == b"\x30", "it holds DER, not PEM", convert),
         (b"-----BEGIN" not in data, "it holds no PEM block", f"a PEM file says -----BEGIN {wanted.upper()}-----"),
         (not is_key and key and not cert, "it holds a private key where a certificate is meant", "swap the two files"),
         (b"BEGIN CERTIFICATE REQUEST" in data, f"it holds a CSR where a {wanted} is meant", "have a CA sign it first"),
@@ -396,6 +394,11 @@ def _explain(data: bytes, wanted: str) -> tuple[str, str]:
         if holds:
             return problem, cure
     return f"its PEM block is not a well-formed {wanted}", "it may be cut short or damaged: make it or copy it again"
+
+
+def is_pkcs12(data: bytes) -> bool:
+    """Tell PKCS#12 from other DER: its first field is its version, the number 3 (RFC 7292 §4)."""
+    return data[:1] == b"\x30" and b"\x02\x01\x03" in data[:8]
 
 
 # --- writing files --------------------------------------------------------------------------------
