@@ -14,25 +14,28 @@ from functools import cache
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
 
 from mtlslab import errors
 from mtlslab.credentials import (
+    UNREADABLE,
     Credential,
     KeyType,
     PrivateKey,
+    belongs,
     check_common_name,
     check_host,
+    check_text,
     check_uri,
+    distinguished_name,
     is_issued_by,
     new_csr,
     new_private_key,
     signature_hash,
     weakness,
 )
-from mtlslab.profiles import CLIENT, ISSUING_CA, PURPOSES, ROOT, Profile
+from mtlslab.profiles import CLIENT, ISSUING_CA, KEY_USAGES, PURPOSES, ROOT, Profile
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far before now a certificate begins, so that a peer whose clock is behind accepts it."""
@@ -40,17 +43,8 @@ CLOCK_SKEW = timedelta(minutes=5)
 _EARLIEST = datetime(1950, 1, 1, tzinfo=UTC)
 """The first moment that UTCTime can name (RFC 5280 §4.1.2.5.1)."""
 
-_KEY_USAGES = (
-    "digital_signature",
-    "content_commitment",
-    "key_encipherment",
-    "data_encipherment",
-    "key_agreement",
-    "key_cert_sign",
-    "crl_sign",
-    "encipher_only",
-    "decipher_only",
-)
+_UPPER_BOUNDS = {NameOID.LOCALITY_NAME: 128, NameOID.STATE_OR_PROVINCE_NAME: 128, NameOID.EMAIL_ADDRESS: 255}
+"""How many characters some values of a subject may have (RFC 5280, appendix A.1); 64 is right for the others."""
 
 
 class CertificateAuthority:
@@ -64,20 +58,13 @@ class CertificateAuthority:
         self, certificate: x509.Certificate, private_key: PrivateKey, chain: Iterable[x509.Certificate] = ()
     ) -> None:
         """Take a CA certificate with its key. Raises `errors.KeyMismatch`, or `errors.CannotIssue` if it is no CA's."""
-        if certificate.public_key() != private_key.public_key():
+        if not belongs(private_key, certificate):
             raise errors.KeyMismatch("this private key does not belong to this CA certificate; load both from one CA")
-        if not _may_sign(certificate):
-            subject = certificate.subject.rfc4514_string()
-            raise errors.CannotIssue(f"{subject} is not a CA: its certificate lacks CA:TRUE or the keyCertSign usage")
-        self.certificate = certificate
-        self.private_key = private_key
-        self.chain = tuple(chain)
-        self._key_identifier = _extension(certificate, x509.SubjectKeyIdentifier) or _key_identifier(certificate)
-        constraints = _extension(certificate, x509.BasicConstraints)
-        self._path_length = constraints.path_length if constraints else None
+        self.certificate, self.private_key, self.chain = certificate, private_key, tuple(chain)
+        self._path_length, self._key_identifier = _may_sign(certificate)
 
     def __repr__(self) -> str:
-        return f"<CertificateAuthority {self.certificate.subject.rfc4514_string()}>"
+        return f"<CertificateAuthority {distinguished_name(self.certificate)}>"
 
     @classmethod
     def create(cls, name: str, *, days: int = 365, key_type: KeyType = "ec-p256") -> CertificateAuthority:
@@ -125,7 +112,9 @@ class CertificateAuthority:
         if san is not None:
             # RFC 5280 §4.2.1.6: with an empty subject, the SAN is all there is, and critical.
             builder = builder.add_extension(san, critical=not list(csr.subject))
-        self._check_path_length(profile)
+        if profile.ca and self._path_length == 0:
+            problem = "this CA's pathLenConstraint is 0: it may issue leaves, but no CA (RFC 5280 §4.2.1.9)"
+            raise errors.CannotIssue(problem)
         return _signed(builder, self.certificate.subject, self._key_identifier, self.private_key)
 
     def issue(
@@ -152,23 +141,9 @@ class CertificateAuthority:
         `days` is how long the list counts: from then on a verifier that insists on one refuses everybody.
         Raises `errors.CannotIssue`; also for a certificate that another CA issued.
         """
-        begin, end = _validity(days, None, None)
-        number = x509.CRLNumber(int(datetime.now(UTC).timestamp() * 1000))  # later lists have greater numbers (§5.2.3)
-        builder = (
-            x509.CertificateRevocationListBuilder()
-            .issuer_name(self.certificate.subject)
-            .last_update(begin)
-            .next_update(end)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._key_identifier), False)
-            .add_extension(number, False)
-        )
-        for certificate in certificates:
-            if not is_issued_by(certificate, self.certificate):
-                subject = certificate.subject.rfc4514_string()
-                raise errors.CannotIssue(f"{subject} was not issued by this CA: its own CA must revoke it")
-            entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number)
-            builder = builder.add_revoked_certificate(entry.revocation_date(end - timedelta(days=days)).build())
-        return builder.sign(self.private_key, signature_hash(self.private_key))
+        builder = _list_of(certificates, self.certificate, days)
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._key_identifier)
+        return builder.add_extension(identifier, False).sign(self.private_key, signature_hash(self.private_key))
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write ca.crt and ca.key (PEM; the key has mode 0600) into `folder`, as `Credential.save` does."""
@@ -178,15 +153,10 @@ class CertificateAuthority:
     def load(cls, folder: str | os.PathLike[str], *, password: str | None = None) -> CertificateAuthority:
         """Read ca.crt and ca.key from `folder`. Raises what `Credential.load` and the constructor raise."""
         credential = Credential.load(folder, "ca", password=password)
-        is_root = credential.certificate.subject == credential.certificate.issuer
+        # A root is who signed itself: an issuing CA may bear its root's name.
+        is_root = is_issued_by(credential.certificate, credential.certificate)
         chain = () if is_root else (credential.certificate, *credential.chain)
         return cls(credential.certificate, credential.private_key, chain)
-
-    def _check_path_length(self, profile: Profile) -> None:
-        if profile.ca and self._path_length == 0:
-            raise errors.CannotIssue(
-                "this CA's pathLenConstraint is 0: it may issue leaves, but no CA (RFC 5280 §4.2.1.9)"
-            )
 
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
@@ -199,14 +169,18 @@ def _extension(of: x509.Certificate | x509.CertificateSigningRequest, kind: type
         return None
 
 
-def _key_identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier:
-    return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
-
-
-def _may_sign(certificate: x509.Certificate) -> bool:
-    constraints = _extension(certificate, x509.BasicConstraints)
-    usage = _extension(certificate, x509.KeyUsage)
-    return constraints is not None and constraints.ca and (usage is None or usage.key_cert_sign)
+def _may_sign(certificate: x509.Certificate) -> tuple[int | None, x509.SubjectKeyIdentifier]:
+    """Return how many CAs may stand below one, and how its certificates point to it, if it is one."""
+    name = distinguished_name(certificate)
+    try:
+        constraints = _extension(certificate, x509.BasicConstraints)
+        usage = _extension(certificate, x509.KeyUsage)
+        own = _extension(certificate, x509.SubjectKeyIdentifier)
+    except UNREADABLE:
+        raise errors.CannotIssue(f"{name} has extensions that cannot be read: create a new CA") from None
+    if constraints is None or not constraints.ca or (usage and not usage.key_cert_sign):
+        raise errors.CannotIssue(f"{name} is not a CA: its certificate lacks CA:TRUE or the keyCertSign usage")
+    return constraints.path_length, own or x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
 
 
 def _proven_public_key(csr: x509.CertificateSigningRequest) -> CertificatePublicKeyTypes:
@@ -214,7 +188,7 @@ def _proven_public_key(csr: x509.CertificateSigningRequest) -> CertificatePublic
     try:
         proven = csr.is_signature_valid
         public_key = csr.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except UNREADABLE as error:
         raise errors.CSRRefused("bad-signature", f"its key or signature cannot be read ({error})") from None
     if weak := weakness(public_key):
         raise errors.CSRRefused("weak-key", weak)
@@ -231,7 +205,7 @@ def _refuse_wishes(csr: x509.CertificateSigningRequest, profile: Profile) -> Non
         constraints = _extension(csr, x509.BasicConstraints)
         usage = _extension(csr, x509.KeyUsage)
         purposes = _extension(csr, x509.ExtendedKeyUsage)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except UNREADABLE as error:
         raise errors.CSRRefused("bad-request", f"its extensions cannot be read ({error})") from None
     if profile.ca:
         return
@@ -252,7 +226,10 @@ def _checked_names(csr: x509.CertificateSigningRequest, profile: Profile) -> x50
     try:
         subject = list(csr.subject)
         for attribute in subject:
-            check_common_name(str(attribute.value))
+            value = str(attribute.value)
+            if attribute.oid == NameOID.COMMON_NAME:
+                check_common_name(value)
+            check_text(value, _UPPER_BOUNDS.get(attribute.oid, 64))
         for name in san or ():
             _check_general_name(name)
     except errors.NameRefused as refused:
@@ -284,7 +261,7 @@ def _check_general_name(name: x509.GeneralName) -> None:
 
 def _validity(days: int, not_before: datetime | None, issuer_end: datetime | None) -> tuple[datetime, datetime]:
     """Return a certificate's first and last moment. `issuer_end` is the CA's own last moment, None for a root."""
-    if not isinstance(days, int) or isinstance(days, bool) or days < 1:
+    if type(days) is not int or days < 1:
         raise errors.CannotIssue(f"days={days!r}: a lifetime is a whole number of days, 1 or more")
     if not_before is not None and not_before.tzinfo is None:
         raise errors.CannotIssue("not_before has no time zone; use datetime.now(timezone.utc)")
@@ -302,9 +279,25 @@ def _validity(days: int, not_before: datetime | None, issuer_end: datetime | Non
     return not_before or begin - CLOCK_SKEW, min(end, issuer_end or end)
 
 
+def _list_of(
+    revoked: Iterable[x509.Certificate], issuer: x509.Certificate, days: int
+) -> x509.CertificateRevocationListBuilder:
+    """Fill in all of a revocation list (RFC 5280 §5.1) but its issuer's key identifier."""
+    now, (begin, end) = datetime.now(UTC), _validity(days, None, None)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.subject).last_update(begin).next_update(end)
+    builder = builder.add_extension(x509.CRLNumber(int(now.timestamp() * 1e6)), False)  # later ones are greater, §5.2.3
+    for certificate in revoked:
+        if not is_issued_by(certificate, issuer):
+            name = distinguished_name(certificate)
+            raise errors.CannotIssue(f"{name} was not issued by this CA: its own CA must revoke it")
+        entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now)
+        builder = builder.add_revoked_certificate(entry.build())
+    return builder
+
+
 @cache
 def _key_usage(names: frozenset[str]) -> x509.KeyUsage:
-    return x509.KeyUsage(**{usage: usage in names for usage in _KEY_USAGES})
+    return x509.KeyUsage(**{usage: usage in names for usage in KEY_USAGES})
 
 
 def _builder(
@@ -335,8 +328,5 @@ def _signed(
     builder: x509.CertificateBuilder, issuer: x509.Name, key_identifier: x509.SubjectKeyIdentifier, key: PrivateKey
 ) -> x509.Certificate:
     authority_key_identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_identifier)
-    return (
-        builder.issuer_name(issuer)
-        .add_extension(authority_key_identifier, critical=False)
-        .sign(key, signature_hash(key))
-    )
+    builder = builder.issuer_name(issuer).add_extension(authority_key_identifier, critical=False)
+    return builder.sign(key, signature_hash(key))

@@ -9,12 +9,16 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import Literal
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -64,32 +68,71 @@ def signature_hash(private_key: PrivateKey) -> hashes.SHA256 | None:
 # --- names ----------------------------------------------------------------------------------------
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")  # and what turns text around
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_URI = re.compile(
+    r"[a-z][a-z0-9+.-]*:(//([^][/?#@]*@)?(\[[0-9a-f:.]+]|[^][/?#@:]+)(:\d*)?([/?#].*)?|(?!//)[^?#].*)", re.IGNORECASE
+)
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+"""Characters that Unicode calls letters, marks or symbols, and that show nothing."""
+
+_DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\..*)?", re.IGNORECASE)
+"""What Windows takes for a device, whatever follows the dot."""
+
+
+def printable(text: str) -> str:
+    """Escape what would move a terminal's cursor, change its colours or end a row of a table."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def distinguished_name(
+    of: x509.Certificate | x509.CertificateSigningRequest, which: Literal["subject", "issuer"] = "subject"
+) -> str:
+    """Write a name as openssl does: CN=example-ca. Strangers choose theirs: nothing is in it that moves a cursor."""
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of one that is longer than its kind may be
+            return printable(getattr(of, which).rfc4514_string()) or "(empty)"
+    except ValueError:
+        return "(unreadable)"
+
+
+def _checked(name: str, *rules: tuple[bool, str]) -> str:
+    for broken, rule in rules:
+        if broken:
+            raise errors.NameRefused(name, rule)
+    return name
+
+
+def check_text(name: str, most: int = 64) -> str:
+    """Return `name` if it may be a value in a subject; raise `errors.NameRefused` if not.
+
+    RFC 5280, appendix A.1 allows 1 to `most` characters: 64 for most kinds of names. What cannot be seen is refused
+    as well: names are printed.
+    """
+    if not isinstance(name, str):
+        raise errors.NameRefused(name, "a name is text")
+    return _checked(
+        name,
+        (not name, f"it is empty; RFC 5280 wants 1 to {most} characters"),
+        (len(name) > most, f"it has {len(name)} characters; RFC 5280 wants 1 to {most} (appendix A.1)"),
+        (
+            not name.isprintable() or bool(_BLANK.search(name)),
+            "it holds a control character, half a character (a surrogate) or one that cannot be seen",
+        ),
+        (name != name.strip(), "it begins or ends with a space"),
+    )
 
 
 def check_common_name(name: str) -> str:
     """Return `name` if it may be a certificate's common name; raise `errors.NameRefused` if not.
 
-    RFC 5280, appendix A.1 allows 1 to 64 characters (ub-common-name). Control characters and slashes
-    are refused as well: names are printed, and become names of files.
+    It is text of 1 to 64 characters (RFC 5280, appendix A.1: ub-common-name), and of 64 bytes, without slashes: common
+    names become names of files.
     """
-    if not isinstance(name, str):
-        raise errors.NameRefused(name, "a name is text")
-    in_bytes = len(name.encode(errors="replace"))
-    rules = (
-        (not name, "it is empty; RFC 5280 wants 1 to 64 characters"),
-        (len(name) > 64, f"it has {len(name)} characters; RFC 5280 wants 1 to 64 (ub-common-name)"),
-        (bool(_UNPRINTABLE.search(name)), "it holds a control character"),
-        (bool(_SURROGATE.search(name)), "it holds half a character, a surrogate"),
+    in_bytes = len(check_text(name).encode())
+    return _checked(
+        name,
         (in_bytes > 64, f"it takes {in_bytes} bytes in UTF-8, and cryptography writes 64 at most"),
         ("/" in name or "\\" in name, "it holds a slash"),
-        (name != name.strip(), "it begins or ends with a space"),
     )
-    for broken, rule in rules:
-        if broken:
-            raise errors.NameRefused(name, rule)
-    return name
 
 
 def check_host(host: str) -> str:
@@ -98,24 +141,20 @@ def check_host(host: str) -> str:
     RFC 5280 §4.2.1.6 wants the preferred name syntax: labels of letters, digits and hyphens, 63 characters
     at most, 253 in all. RFC 9525 §6.3 allows a wildcard as the whole leftmost label only.
     """
-    labels = host.split(".")
-    if labels[0] == "*":
-        if len(labels) < 3:
-            raise errors.NameRefused(host, "a wildcard needs at least two labels after it, as in *.example.com")
-        labels = labels[1:]
-    if "*" in "".join(labels):
-        raise errors.NameRefused(host, "a wildcard may only be the whole leftmost label (RFC 9525 §6.3)")
-    if len(host) > 253:
-        raise errors.NameRefused(host, "a host name has 253 characters at most")
-    if not host.isascii():
-        raise errors.NameRefused(host, "write it in its ASCII form, xn--… (RFC 5280 §7.2)")
-    if not all(_LABEL.fullmatch(label) for label in labels):
-        raise errors.NameRefused(
-            host, "a host name is labels of letters, digits and inner hyphens, 1 to 63 each, joined by dots"
-        )
-    if labels[-1].isdigit():
-        raise errors.NameRefused(host, "it ends in a number like an IP address, but is not one")
-    return host
+    first, *others = labels = host.split(".")
+    plain = others if first == "*" else labels
+    return _checked(
+        host,
+        (first == "*" and len(others) < 2, "a wildcard needs at least two labels after it, as in *.example.com"),
+        ("*" in "".join(plain), "a wildcard may only be the whole leftmost label (RFC 9525 §6.3)"),
+        (len(host) > 253, "a host name has 253 characters at most"),
+        (not host.isascii(), "write it in its ASCII form, xn--… (RFC 5280 §7.2)"),
+        (
+            not all(map(_LABEL.fullmatch, plain)),
+            "a host name is labels of letters, digits and inner hyphens, 1 to 63 each, joined by dots",
+        ),
+        (labels[-1].isdigit(), "it ends in a number like an IP address, but is not one"),
+    )
 
 
 def check_uri(uri: str) -> str:
@@ -123,16 +162,12 @@ def check_uri(uri: str) -> str:
 
     RFC 5280 §4.2.1.6 wants an absolute one in ASCII: a scheme, and something after it.
     """
-    if not uri.isascii() or re.search(r"[\x00-\x20\x7f<>\"{}|\\^`]", uri):
-        raise errors.NameRefused(uri, "a URI is ASCII without spaces; percent-encode the rest (RFC 3986)")
-    rule = "a URI needs a scheme and a host or path, as in spiffe://example.org/client"
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        raise errors.NameRefused(uri, rule) from None
-    if not parts.scheme or not (parts.netloc or (parts.path and "://" not in uri)):
-        raise errors.NameRefused(uri, rule)
-    return uri
+    odd = not uri.isascii() or re.search(r"[\x00-\x20\x7f<>\"{}|\\^`]|%(?![0-9A-Fa-f]{2})", uri)
+    return _checked(
+        uri,
+        (bool(odd), "a URI is ASCII without spaces; percent-encode the rest (RFC 3986)"),
+        (not _URI.fullmatch(uri), "a URI needs a scheme and a host or path, as in spiffe://example.org/client"),
+    )
 
 
 def general_name(name: str) -> x509.GeneralName:
@@ -142,8 +177,7 @@ def general_name(name: str) -> x509.GeneralName:
     """
     if not isinstance(name, str) or not name:
         raise errors.NameRefused(name, "a subject alternative name is text, and not empty")
-    if _UNPRINTABLE.search(name):
-        raise errors.NameRefused(name, "it holds a control character")
+    _checked(name, (not name.isprintable(), "it holds a control character, or one that cannot be seen"))
     if "%" not in name:  # a zone (fe80::1%eth0) has no place in a certificate
         with suppress(ValueError):
             return x509.IPAddress(ipaddress.ip_address(name))
@@ -158,7 +192,7 @@ def new_csr(private_key: PrivateKey, common_name: str, names: Iterable[str] = ()
     `names` become its subjectAltName: DNS names, IP addresses and URIs, told apart by their look.
     Raises `errors.NameRefused`.
     """
-    if isinstance(names, str):
+    if isinstance(names, str | bytes) or not isinstance(names, Iterable):
         raise errors.NameRefused(names, "names= takes a list, as in names=['localhost', '127.0.0.1']")
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, check_common_name(common_name))])
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
@@ -183,53 +217,91 @@ class Credential:
     chain: tuple[x509.Certificate, ...] = ()
 
     def __repr__(self) -> str:
-        name, issuer = (n.rfc4514_string() for n in (self.certificate.subject, self.certificate.issuer))
+        name, issuer = distinguished_name(self.certificate), distinguished_name(self.certificate, "issuer")
         return f"<Credential {name}, issued by {issuer}>"
 
     def save(self, folder: str | os.PathLike[str], name: str, *, overwrite: bool = False) -> tuple[Path, Path]:
         """Write `name`.crt (PEM: this certificate, then the chain) and `name`.key (PEM, PKCS #8, mode 0600).
 
-        Returns both paths. The folder is made if need be. Both files are replaced or neither: a save that is
-        cut short leaves the old pair or the new one. Raises `errors.FileInTheWay` (a FileExistsError) where a
-        file exists and `overwrite` is not set, `errors.FileUnwritable`, `errors.NameRefused`.
+        Returns both paths. The folder is made if need be. Both files are replaced or neither, as `save_pair` says.
+        Raises `errors.FileInTheWay` (a FileExistsError) where a file exists and `overwrite` is not set,
+        `errors.FileUnwritable`, `errors.NameRefused`.
         """
         certificate_path, key_path = _pair(folder, name)
-        for path in (certificate_path, key_path):
-            if path.exists() and not overwrite:
-                raise errors.FileInTheWay(
-                    path, "the file exists", "save elsewhere, or pass overwrite=True to replace it"
-                )
         certificates = b"".join(map(certificate_pem, (self.certificate, *self.chain)))
-        try:
-            certificate_path.parent.mkdir(parents=True, exist_ok=True)
-            _replace_pair(key_path, private_key_pem(self.private_key), certificate_path, certificates)
-        except OSError as error:
-            problem = f"the pair cannot be written ({error.strerror or error})"
-            cure = "check that this is a folder you may write to, and that the disk has room"
-            raise errors.FileUnwritable(certificate_path.parent, problem, cure) from error
+        save_pair(key_path, private_key_pem(self.private_key), certificate_path, certificates, overwrite=overwrite)
         return certificate_path, key_path
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str], name: str, *, password: str | None = None) -> Credential:
-        """Read `name`.crt and `name`.key from `folder`.
-
-        Raises the `errors.FileRefused` that fits the file, or `errors.KeyMismatch`.
-        """
-        certificate_path, key_path = _pair(folder, name)
-        _finish_cut_short_save(key_path, certificate_path)
-        return read_credential(certificate_path, key_path, password=password)
+        """Read `name`.crt and `name`.key from `folder`, as `read_credential` does, and raise what it raises."""
+        return read_credential(*_pair(folder, name), password=password)
 
 
-def read_credential(
-    certificate_path: str | os.PathLike[str], key_path: str | os.PathLike[str], *, password: str | None = None
-) -> Credential:
+def _pair(folder: str | os.PathLike[str], name: str) -> tuple[Path, Path]:
+    check_common_name(name)
+    if name.startswith(".") or re.search(r'[:*?"<>|]', name) or _DEVICE.fullmatch(name):
+        rule = 'a file name does not begin with a dot, hold any of :*?"<>| or name a device of Windows'
+        raise errors.NameRefused(name, rule)
+    if not isinstance(folder, str | os.PathLike) or not isinstance(os.fspath(folder), str):
+        raise errors.OptionRefused("folder", f"{folder!r} is not the path of a folder")
+    return Path(folder) / f"{name}.crt", Path(folder) / f"{name}.key"
+
+
+UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What cryptography raises where a part of a certificate is malformed, or of a kind that it does not know."""
+
+
+def belongs(private_key: PrivateKey, certificate: x509.Certificate) -> bool:
+    """Tell whether a private key is the one of a certificate. A public key that cannot be read is nobody's."""
+    try:
+        return certificate.public_key() == private_key.public_key()
+    except UNREADABLE:
+        return False
+
+
+def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Tell whether `issuer` has the issuer's name and the key that made the signature (RFC 5280 §6.1.3)."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except Exception:  # a signature that does not verify, or a kind of key that cannot
+        return False
+    return True
+
+
+# --- reading PEM files ----------------------------------------------------------------------------
+#
+# cryptography's `serialization` brings SSH's formats along: it is imported where a file is read or written, so that
+# `import mtlslab` stays quick.
+
+FilePath = str | os.PathLike[str]
+_LARGEST = 10_000_000
+_OTHER_KEY = ("this kind of key does not sign TLS handshakes", "use an EC, RSA or Ed25519 key")
+
+
+def read_credential(certificate_path: FilePath, key_path: FilePath, *, password: str | None = None) -> Credential:
     """Read a certificate, with whatever chain follows it, and its private key from two PEM files.
 
-    Raises the `errors.FileRefused` that fits the file, or `errors.KeyMismatch`.
+    Nothing is written. While another process saves the pair, the old one is read, or the new one; so it is where a
+    save was killed. Raises the `errors.FileRefused` that fits the file, or `errors.KeyMismatch`.
     """
+    pending, tries = _pending(Path(certificate_path)), 10
+    while True:
+        try:
+            return _read_pair(certificate_path, key_path, password)
+        except (errors.FileMissing, errors.FileUnreadable, errors.KeyMismatch) as error:
+            with suppress(errors.FileRefused, errors.KeyMismatch):  # between the two steps of a save
+                return _read_pair(pending, key_path, password)
+            tries -= 1
+            if not tries or not (isinstance(error, errors.KeyMismatch) or os.name == "nt"):
+                raise
+        time.sleep(0.005)  # the save may have ended between one file and the other
+
+
+def _read_pair(certificate_path: FilePath, key_path: FilePath, password: str | None) -> Credential:
     certificate, *chain = read_certificates(certificate_path)
     private_key = read_private_key(key_path, password=password)
-    if certificate.public_key() != private_key.public_key():
+    if not belongs(private_key, certificate):
         raise errors.KeyMismatch(
             f"the key in {key_path} does not belong to the certificate in {certificate_path}; "
             "use the key that its CSR was made with, or have a new certificate issued for this key"
@@ -237,10 +309,99 @@ def read_credential(
     return Credential(certificate, private_key, tuple(chain))
 
 
-# --- PEM files ------------------------------------------------------------------------------------
-#
-# cryptography's `serialization` brings SSH's formats along: it is imported where a file is read or written, so that
-# `import mtlslab` stays quick.
+def read_certificates(path: FilePath) -> list[x509.Certificate]:
+    """Read every certificate of a PEM file, in the file's order; at least one.
+
+    Raises `errors.FileMissing`, `errors.FileUnreadable` or `errors.FileContents`.
+    """
+    with _parsing(path, "certificate") as data:
+        if data.count(b"-----BEGIN ") != data.count(b"-----END "):
+            raise ValueError("a block without an end")  # which the parser would leave out without a word
+        return x509.load_pem_x509_certificates(data)
+
+
+def read_private_key(path: FilePath, *, password: str | None = None) -> PrivateKey:
+    """Read a private key from a PEM file. An encrypted one needs `password`; nobody is ever prompted.
+
+    Raises `errors.FileMissing`, `errors.FileUnreadable`, `errors.FileContents`, or `errors.OptionRefused` for a
+    password that is no text.
+    """
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        secret = password.encode() if password else None
+    except (AttributeError, UnicodeError):
+        raise errors.OptionRefused("password", "it is not text that can be written in UTF-8") from None
+    with _parsing(path, "private key") as data:
+        try:
+            key = load_pem_private_key(data, secret)
+        except TypeError:  # cryptography's word for a password missing, or one too many
+            if secret is None:
+                cure = "give its password, or remove it: openssl pkey"
+                raise errors.FileContents(Path(path), "the private key is encrypted", cure) from None
+            key = load_pem_private_key(data, None)
+        if not isinstance(key, PrivateKey):
+            raise UnsupportedAlgorithm("it agrees on secrets, or signs no handshakes")
+        return key
+
+
+@contextmanager
+def _parsing(path: FilePath, wanted: str) -> Iterator[bytes]:
+    """Read a file, and say what is wrong with it, where reading it or the block fails."""
+    file = Path(path)
+    try:
+        if file.exists() and not file.is_file():
+            raise OSError(0, "it is a folder, or a device")  # which may have no end
+        with file.open("rb") as opened:
+            data = opened.read(_LARGEST + 1)
+    except FileNotFoundError:
+        cure = "check the path, or make the file first"
+        raise errors.FileMissing(file, f"there is no such {wanted} file", cure) from None
+    except (OSError, ValueError) as error:  # a ValueError is of the path: a NUL in it
+        problem = f"the {wanted} file cannot be read ({getattr(error, 'strerror', error)})"
+        cure = "check that it is a file and that its mode lets you read it"
+        raise errors.FileUnreadable(file, problem, cure) from None
+    try:
+        yield data
+    except errors.MtlslabError:
+        raise
+    except UnsupportedAlgorithm:
+        raise errors.FileContents(file, *_OTHER_KEY) from None
+    except Exception:  # of many kinds; `from None`: a parser's words may quote the file, and the file may hold a key
+        raise errors.FileContents(file, *_explain(data, wanted)) from None
+
+
+def _explain(data: bytes, wanted: str) -> tuple[str, str]:
+    """Say what a file that would not parse holds instead, and the cure."""
+    is_key, key, cert = wanted == "private key", b"PRIVATE KEY-----" in data, b"BEGIN CERTIFICATE-" in data
+    convert = f"convert it: openssl {'pkey' if is_key else 'x509'} -inform DER -in FILE -out NEWFILE"
+    explanations = (
+        (not data.strip(), "the file is empty", "make it again, or copy it again"),
+        (len(data) > _LARGEST, f"it holds more than {_LARGEST} bytes", f"name a file that holds the {wanted} alone"),
+        (is_pkcs12(data), "it holds PKCS#12, not PEM", "take it apart: openssl pkcs12 -in FILE -noenc -out NEWFILE"),
+        (data[:1] == b"\x30", "it holds DER, not PEM", convert),
+        (b"-----BEGIN" not in data, "it holds no PEM block", f"a PEM file says -----BEGIN {wanted.upper()}-----"),
+        (not is_key and key and not cert, "it holds a private key where a certificate is meant", "swap the two files"),
+        (b"BEGIN CERTIFICATE REQUEST" in data, f"it holds a CSR where a {wanted} is meant", "have a CA sign it first"),
+        (
+            is_key and cert and not key,
+            "it holds a certificate where a private key is meant",
+            "name the file of its key",
+        ),
+        (b"ENCRYPTED" in data, "the password does not open it", "check the password"),
+    )
+    for holds, problem, cure in explanations:
+        if holds:
+            return problem, cure
+    return f"its PEM block is not a well-formed {wanted}", "it may be cut short or damaged: make it or copy it again"
+
+
+def is_pkcs12(data: bytes) -> bool:
+    """Tell PKCS#12 from other DER: its first field is its version, the number 3 (RFC 7292 §4)."""
+    return data[:1] == b"\x30" and b"\x02\x01\x03" in data[:8]
+
+
+# --- writing files --------------------------------------------------------------------------------
 
 
 def certificate_pem(certificate: x509.Certificate) -> bytes:
@@ -257,185 +418,108 @@ def private_key_pem(private_key: PrivateKey) -> bytes:
     return private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def read_certificates(path: str | os.PathLike[str]) -> list[x509.Certificate]:
-    """Read every certificate of a PEM file, in the file's order; at least one.
+def save_pair(secret_path: Path, secret: bytes, public_path: Path, public: bytes, *, overwrite: bool) -> None:
+    """Write two files of one folder, a secret (mode 0600) and what belongs to it (0644), as one step.
 
-    Raises `errors.FileMissing`, `errors.FileUnreadable` or `errors.FileContents`.
+    All is written under hidden names first, then renamed, the secret before the other. Savers take turns. One that
+    fails leaves the old pair; one that is killed, the old pair or the new, whose second half may still be hidden until
+    the next save: `read_credential` looks there. A symbolic link is replaced, and not followed.
+    Raises `errors.FileInTheWay`, `errors.FileUnwritable`.
     """
-
-    def parse(data: bytes) -> list[x509.Certificate]:
-        if data.count(b"-----BEGIN ") != data.count(b"-----END "):
-            raise ValueError("a block without an end")  # which the parser would leave out without a word
-        return x509.load_pem_x509_certificates(data)
-
-    return _parse(path, "certificate", parse)
-
-
-def read_private_key(path: str | os.PathLike[str], *, password: str | None = None) -> PrivateKey:
-    """Read a private key from a PEM file. An encrypted one needs `password`; nobody is ever prompted.
-
-    Raises `errors.FileMissing`, `errors.FileUnreadable` or `errors.FileContents`.
-    """
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    secret = password.encode() if password else None
-
-    def parse(data: bytes) -> PrivateKey:
-        try:
-            key = load_pem_private_key(data, secret)
-        except TypeError:  # cryptography's word for a password missing, or one too many
-            if secret is None:
-                raise _Refused(
-                    "the private key is encrypted", "give its password, or remove it: openssl pkey"
-                ) from None
-            key = load_pem_private_key(data, None)
-        if not isinstance(key, PrivateKey):
-            raise _Refused("this kind of key does not sign TLS handshakes", "use an EC, RSA or Ed25519 key")
-        return key
-
-    return _parse(path, "private key", parse)
-
-
-_Parsed = TypeVar("_Parsed")
-
-
-class _Refused(Exception):
-    """Carries a problem and its cure up to `_parse`, which knows the path."""
-
-
-def _parse(path: str | os.PathLike[str], wanted: str, parse: Callable[[bytes], _Parsed]) -> _Parsed:
-    file = Path(path)
     try:
-        data = file.read_bytes()
-    except FileNotFoundError:
-        raise errors.FileMissing(
-            file, f"there is no such {wanted} file", "check the path, or make the file first"
-        ) from None
-    except (OSError, ValueError) as error:  # a ValueError is of the path: a NUL in it
-        problem = f"the {wanted} file cannot be read ({getattr(error, 'strerror', error)})"
-        raise errors.FileUnreadable(
-            file, problem, "check that it is a file and that its mode lets you read it"
-        ) from None
+        secret_path.parent.mkdir(parents=True, exist_ok=True)
+        with _taking_turns(secret_path.parent):
+            for path in (public_path, secret_path):
+                if os.path.lexists(path) and not (overwrite and (path.is_file() or path.is_symlink())):
+                    cure = "save elsewhere, or pass overwrite=True to replace it"
+                    raise errors.FileInTheWay(path, "the file exists" if path.is_file() else "it is no file", cure)
+            _finish_killed_save(secret_path, public_path)
+            _replace_pair(secret_path, secret, public_path, public)
+    except errors.FileInTheWay:
+        raise
+    except (OSError, ValueError) as error:
+        problem = f"the pair cannot be written ({getattr(error, 'strerror', None) or error})"
+        cure = "check that this is a folder you may write to, and that the disk has room"
+        raise errors.FileUnwritable(secret_path.parent, problem, cure) from error
+
+
+_TURNS: dict[int, int] = {}
+"""The lock that each thread holds on a folder, or that was left to it by an interruption."""
+
+
+@contextmanager
+def _taking_turns(folder: Path) -> Iterator[None]:
+    """Let one saver at a time into a folder. The system ends a turn with the process that has it."""
+    me = threading.get_ident()
+    if me in _TURNS:
+        os.close(_TURNS.pop(me))
+    if sys.platform == "win32":  # has no locks on folders
+        import msvcrt
+
+        _TURNS[me] = os.open(folder / ".saving", os.O_RDWR | os.O_CREAT)
+        lock = partial(msvcrt.locking, _TURNS[me], msvcrt.LK_LOCK, 1)
+    else:
+        import fcntl
+
+        _TURNS[me] = os.open(folder, os.O_RDONLY)
+        lock = partial(fcntl.flock, _TURNS[me], fcntl.LOCK_EX)
     try:
-        return parse(data)
-    except _Refused as refused:
-        raise errors.FileContents(file, *refused.args) from None
-    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
-        # `from None`: a parser's own words may quote the file, and the file may hold a key.
-        raise errors.FileContents(file, *_explain(data, wanted)) from None
-
-
-def _explain(data: bytes, wanted: str) -> tuple[str, str]:
-    """Say what a file that would not parse holds instead, and the cure."""
-    openssl = "x509" if wanted == "certificate" else "pkey"
-    label = wanted.upper()
-    explanations = (
-        (not data.strip(), "the file is empty", "make it again, or copy it again"),
-        (
-            is_pkcs12(data),
-            "it holds PKCS#12, not PEM",
-            "take it apart: openssl pkcs12 -in FILE -out NEWFILE",
-        ),
-        (
-            data[:1] == b"\x30",
-            "it holds DER, not PEM",
-            f"convert it: openssl {openssl} -inform DER -in FILE -out NEWFILE",
-        ),
-        (b"-----BEGIN" not in data, "it holds no PEM block", f"a PEM {wanted} has a line -----BEGIN {label}-----"),
-        (
-            wanted == "certificate" and b"PRIVATE KEY-----" in data and b"BEGIN CERTIFICATE-" not in data,
-            "it holds a private key where a certificate is meant",
-            "swap the two files",
-        ),
-        (
-            b"BEGIN CERTIFICATE REQUEST" in data,
-            f"it holds a CSR where a {wanted} is meant",
-            "have a CA sign the CSR first",
-        ),
-        (
-            wanted == "private key" and b"BEGIN CERTIFICATE-" in data and b"PRIVATE KEY-----" not in data,
-            "it holds a certificate where a private key is meant",
-            "name the file of its key, or swap the two files",
-        ),
-        (b"ENCRYPTED" in data, "the password does not open it", "check the password"),
-    )
-    for holds, problem, cure in explanations:
-        if holds:
-            return problem, cure
-    return f"its PEM block is not a well-formed {wanted}", "it may be cut short or damaged: make it or copy it again"
-
-
-def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Tell whether `issuer` has the issuer's name and the key that made the signature (RFC 5280 §6.1.3)."""
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except Exception:  # a signature that does not verify, or a kind of key that cannot
-        return False
-    return True
-
-
-def is_pkcs12(data: bytes) -> bool:
-    """Tell PKCS#12 from other DER: its first field is its version, the number 3 (RFC 7292 §4)."""
-    return data[:1] == b"\x30" and b"\x02\x01\x03" in data[:8]
-
-
-def _pair(folder: str | os.PathLike[str], name: str) -> tuple[Path, Path]:
-    check_common_name(name)
-    if name.startswith(".") or re.search(r'[:*?"<>|]', name):
-        raise errors.NameRefused(name, 'a file name does not begin with a dot or hold any of :*?"<>|')
-    return Path(folder) / f"{name}.crt", Path(folder) / f"{name}.key"
+        with suppress(OSError):  # of a file system without locks
+            lock()
+        yield
+    finally:
+        os.close(_TURNS.pop(me))
 
 
 def _pending(path: Path) -> Path:
-    return path.with_name(f".{path.name}.new")
+    return path.parent / f".{path.name}.new"
 
 
-def _write_private(path: Path, data: bytes) -> None:
-    path.unlink(missing_ok=True)
+def _write_new(path: Path, data: bytes, mode: int) -> None:
     # Created with mode 0600: there is no moment at which others can read it.
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    path.chmod(mode)
 
 
-def _replace_pair(key_path: Path, key: bytes, certificate_path: Path, certificate: bytes) -> None:
-    """Replace two files as one step: all is written beside them first, and only then renamed into place.
+def _move(source: Path, target: Path) -> None:
+    for _ in range(100 if os.name == "nt" else 0):  # where nobody can replace a file while another reads it
+        with suppress(PermissionError):
+            source.replace(target)
+            return
+        time.sleep(0.01)
+    source.replace(target)
 
-    Between the two renames a failure puts the old key back; a process killed there leaves the new certificate
-    waiting, and the next load, or save, finishes the step.
-    """
-    _finish_cut_short_save(key_path, certificate_path)
-    new_key, new_certificate = _pending(key_path), _pending(certificate_path)
-    new_certificate.unlink(missing_ok=True)
-    old_key = key_path.read_bytes() if key_path.exists() else None
+
+def _replace_pair(secret_path: Path, secret: bytes, public_path: Path, public: bytes) -> None:
+    new_secret, new_public = _pending(secret_path), _pending(public_path)
+    old_secret = secret_path.read_bytes() if secret_path.is_file() else None
     try:
-        _write_private(new_key, key)
-        _write_private(new_certificate, certificate)
-        new_certificate.chmod(0o644)
-        new_key.replace(key_path)
-        with suppress(FileNotFoundError):  # another process loads this pair, and has finished the step already
-            new_certificate.replace(certificate_path)
+        _write_new(new_secret, secret, 0o600)
+        _write_new(new_public, public, 0o644)
+        _move(new_secret, secret_path)
+        _move(new_public, public_path)
     except BaseException:
-        if new_certificate.exists() and not new_key.exists():  # between the two renames
-            _put_back(key_path, old_key)
-        new_certificate.unlink(missing_ok=True)
-        new_key.unlink(missing_ok=True)
+        between = new_public.exists() and not new_secret.exists()
+        try:
+            if between and old_secret is None:
+                secret_path.unlink()
+            elif between:
+                _write_new(new_secret, old_secret or b"", 0o600)
+                _move(new_secret, secret_path)
+            new_public.unlink(missing_ok=True)
+        finally:
+            new_secret.unlink(missing_ok=True)
         raise
 
 
-def _put_back(key_path: Path, old_key: bytes | None) -> None:
-    if old_key is None:
-        key_path.unlink()
-    else:
-        _write_private(_pending(key_path), old_key)
-        _pending(key_path).replace(key_path)
-
-
-def _finish_cut_short_save(key_path: Path, certificate_path: Path) -> None:
-    pending = _pending(certificate_path)
-    with suppress(errors.MtlslabError):
-        if pending.exists():
-            read_credential(pending, key_path)  # raises unless the two belong together
-            pending.replace(certificate_path)
-            _pending(key_path).unlink(missing_ok=True)
+def _finish_killed_save(secret_path: Path, public_path: Path) -> None:
+    """Take the second step of a save that was killed after the first, and remove what is left of any other."""
+    for left in (*secret_path.parent.glob(".*.key.new"), _pending(secret_path)):
+        left.unlink(missing_ok=True)
+    with suppress(errors.FileRefused, errors.KeyMismatch):
+        _read_pair(_pending(public_path), secret_path, None)  # raises unless the two belong together
+        _move(_pending(public_path), public_path)
+    _pending(public_path).unlink(missing_ok=True)

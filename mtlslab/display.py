@@ -7,22 +7,24 @@ reads as plain text anywhere else. What varies from run to run (ports, dates, se
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
+import json
 import re
-import shutil
-import ssl
-import sys
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from mtlslab import credentials
 from mtlslab.client import Answer
+from mtlslab.credentials import UNREADABLE, distinguished_name
 from mtlslab.exchanges import Visit
-from mtlslab.profiles import PURPOSES
+from mtlslab.profiles import KEY_USAGES, PURPOSES
 from mtlslab.refusals import REASONS, Refusal
+
+printable = credentials.printable
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     def __repr__(self) -> str:
-        lines = [self.headings, tuple("-" * len(h) for h in self.headings), *self.rows]
+        head, *rows = (tuple(map(_one_line, line)) for line in (self.headings, *self.rows))
+        lines = [head, tuple("-" * len(h) for h in head), *rows]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.headings))]
         return "\n".join("  ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
@@ -54,8 +57,12 @@ def _words(value: object) -> str:
     return {True: "yes", False: "no", None: "–"}[value] if value is None or isinstance(value, bool) else str(value)
 
 
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.splitlines()))
+
+
 def _escaped(text: str) -> str:
-    return re.sub(r"([|*_<`\\$&]|~(?=~)|\](?=\())", r"\\\1", text).replace("\n", " ")
+    return re.sub(r"([|*_<`\\$&]|~(?=~)|\](?=\())", r"\\\1", _one_line(text))
 
 
 def said(refusal: Refusal) -> str:
@@ -71,13 +78,8 @@ def name(of: x509.Name) -> str:
     return printable(of.rfc4514_string()) or "(empty)"
 
 
-def printable(text: str) -> str:
-    """Escape what would move a terminal's cursor, change its colours or end a row of a table."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def general_names(san: Iterable[x509.GeneralName]) -> str:
-    """Write the names of a subjectAltName with their kinds: DNS:localhost, IP:127.0.0.1."""
+    """Write the names of a subjectAltName with their kinds: DNS:localhost, IP:127.0.0.1. None can pass for two."""
     kinds = {
         x509.DNSName: "DNS",
         x509.IPAddress: "IP",
@@ -85,8 +87,11 @@ def general_names(san: Iterable[x509.GeneralName]) -> str:
         x509.RFC822Name: "email",
         x509.DirectoryName: "dirName",
     }
-    values = ((n, name(n.value) if isinstance(n, x509.DirectoryName) else n.value) for n in san)
-    return ", ".join(f"{kinds.get(type(n), 'other')}:{value}" for n, value in values)
+    values = ((n, name(n.value) if isinstance(n, x509.DirectoryName) else printable(str(n.value))) for n in san)
+    return ", ".join(
+        f"{kinds.get(type(n), 'other')}:{json.dumps(value, ensure_ascii=False) if ', ' in value else value}"
+        for n, value in values
+    )
 
 
 def public_key(key: object) -> str:
@@ -100,20 +105,29 @@ def public_key(key: object) -> str:
 
 def certificate(shown: x509.Certificate | x509.CertificateSigningRequest) -> Table:
     """Show what a certificate, or a CSR, says, by RFC 5280's names. Serial number and dates are left out."""
-    rows: list[tuple[str, object]] = [("subject", name(shown.subject))]
+    rows = [("subject", distinguished_name(shown))]
     if isinstance(shown, x509.Certificate):
-        days = (shown.not_valid_after_utc - shown.not_valid_before_utc).days
-        rows = [
-            ("version", shown.version.value + 1),
-            *rows,
-            ("issuer", name(shown.issuer)),
-            ("validity", f"{days} days"),
-        ]
-    rows.append(("public key", public_key(shown.public_key())))
-    for extension in shown.extensions:
+        days = _read(lambda: f"{(shown.not_valid_after_utc - shown.not_valid_before_utc).days} days")
+        issuer = distinguished_name(shown, "issuer")
+        rows = [("version", str(shown.version.value + 1)), *rows, ("issuer", issuer), ("validity", days)]
+    rows.append(("public key", _read(lambda: public_key(shown.public_key()))))
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of names longer than their kind may be
+            extensions = list(shown.extensions)
+    except UNREADABLE as error:
+        rows.append(("extensions", f"(unreadable: {error})"))
+        extensions = []
+    for extension in extensions:
         critical = " (critical)" if extension.critical else ""
         rows.append((extension.oid._name + critical, _extension(extension.value)))
     return table(("field", "value"), rows)
+
+
+def _read(part: Callable[[], str]) -> str:
+    try:
+        return part()
+    except UNREADABLE as error:
+        return f"(unreadable: {error})"
 
 
 def _extension(value: x509.ExtensionType) -> str:
@@ -122,7 +136,7 @@ def _extension(value: x509.ExtensionType) -> str:
             length = "" if value.path_length is None else f", path length {value.path_length}"
             return f"CA:{str(value.ca).upper()}{length}"
         case x509.KeyUsage():
-            return ", ".join(_key_usages(value))
+            return ", ".join(said for bit, said in KEY_USAGES.items() if getattr(value, f"_{bit}"))
         case x509.ExtendedKeyUsage():
             return ", ".join(PURPOSES.get(oid, oid.dotted_string) for oid in value)
         case x509.SubjectAlternativeName():
@@ -133,21 +147,6 @@ def _extension(value: x509.ExtensionType) -> str:
             return "(the issuer's subjectKeyIdentifier)"
         case _:
             return "(present)"
-
-
-_KEY_USAGE_NAMES = {
-    "digital_signature": "digitalSignature",
-    "content_commitment": "nonRepudiation",
-    "key_encipherment": "keyEncipherment",
-    "data_encipherment": "dataEncipherment",
-    "key_agreement": "keyAgreement",
-    "key_cert_sign": "keyCertSign",
-    "crl_sign": "cRLSign",
-}
-
-
-def _key_usages(usage: x509.KeyUsage) -> list[str]:
-    return [name for attribute, name in _KEY_USAGE_NAMES.items() if getattr(usage, attribute)]
 
 
 # --- requests, seen from both ends ----------------------------------------------------------------
@@ -184,48 +183,9 @@ def refusal(shown: Refusal) -> Table:
     return table(("field", "value"), rows)
 
 
-# --- the reader's machine -------------------------------------------------------------------------
-
-_NEEDED = ("cryptography", "httpx", "jupyterlab", "nbval")
-_HANDY = ("openssl", "curl", "node")
-
-
-def environment() -> Table:
-    """Check what the course needs: Python, OpenSSL, four packages; and the programs that some pages also use.
-
-    Each row says "ok" or the cure. Versions are left out where they are good enough.
-    """
-    rows = [
-        ("Python 3.11 or newer", _ok(sys.version_info >= (3, 11), "install Python 3.11 or newer")),
-        (
-            "OpenSSL 3 inside Python",
-            _ok(ssl.OPENSSL_VERSION_INFO >= (3, 0), "use a Python built with OpenSSL 3"),
-        ),
-        ("TLS 1.3", _ok(ssl.HAS_TLSv1_3, "use a Python whose OpenSSL speaks TLS 1.3")),
-    ]
-    rows += [(package, _ok(_installed(package), f"pip install {package}")) for package in _NEEDED]
-    return table(("needed", "found"), rows)
-
-
-def tools() -> Table:
-    """Show which of openssl, curl and node are on the PATH. Only some pages use them."""
-    return table(("program", "found"), [(tool, shutil.which(tool) is not None) for tool in _HANDY])
-
-
-def _installed(package: str) -> bool:
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
-
-
-def _ok(good: bool, cure: str) -> str:
-    return "ok" if good else cure
-
-
 def __getattr__(name: str) -> Any:
-    """Find what has moved to the room of the faults; its old name still works."""
-    if name in ("gallery", "index_of_messages"):
-        return getattr(importlib.import_module("mtlslab.faults"), name)
+    """Find what lives in the rooms of the faults and of the notebooks; its name here works as well."""
+    if name in ("gallery", "index_of_messages", "environment", "tools"):
+        room = "mtlslab.notebook.machine" if name in ("environment", "tools") else "mtlslab.faults"
+        return getattr(importlib.import_module(room), name)
     raise AttributeError(f"module 'mtlslab.display' has no attribute {name!r}")

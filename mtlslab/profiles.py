@@ -38,6 +38,19 @@ PURPOSES = {
 }
 """The purposes that matter to TLS, with RFC 5280's names for them."""
 
+KEY_USAGES = {
+    "digital_signature": "digitalSignature",
+    "content_commitment": "nonRepudiation",
+    "key_encipherment": "keyEncipherment",
+    "data_encipherment": "dataEncipherment",
+    "key_agreement": "keyAgreement",
+    "key_cert_sign": "keyCertSign",
+    "crl_sign": "cRLSign",
+    "encipher_only": "encipherOnly",
+    "decipher_only": "decipherOnly",
+}
+"""What a key may do, in cryptography's spelling and in RFC 5280's (§4.2.1.3)."""
+
 _SIGNS_CERTIFICATES = frozenset({"key_cert_sign", "crl_sign"})
 _SIGNS_HANDSHAKES = frozenset({"digital_signature"})
 

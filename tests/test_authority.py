@@ -291,6 +291,77 @@ def test_a_ca_never_shows_its_key(ca: CertificateAuthority) -> None:
     assert repr(ca) == "<CertificateAuthority CN=example-ca>"
 
 
+def test_an_issuing_ca_may_bear_its_roots_name(ca: CertificateAuthority, tmp_path: Path) -> None:
+    """What makes a root is that it signed itself: a namesake below it keeps its chain when it is read back."""
+    issuing = ca.create_issuing_ca("example-ca")
+    issuing.save(tmp_path)
+    assert CertificateAuthority.load(tmp_path).chain == issuing.chain == (issuing.certificate,)
+
+
+@pytest.mark.parametrize("extension", [OID.BASIC_CONSTRAINTS, OID.KEY_USAGE, OID.SUBJECT_KEY_IDENTIFIER])
+def test_a_ca_that_cannot_be_read_is_refused(ca: CertificateAuthority, extension: x509.ObjectIdentifier) -> None:
+    """A CA certificate with a malformed extension is refused with an error of ours."""
+    own = ca.certificate
+    builder = x509.CertificateBuilder().subject_name(own.subject).issuer_name(own.subject).serial_number(1)
+    builder = builder.public_key(ca.private_key.public_key()).not_valid_before(own.not_valid_before_utc)
+    builder = builder.not_valid_after(own.not_valid_after_utc).add_extension(raw(extension, b"garbage"), critical=False)
+    with pytest.raises(errors.CannotIssue, match="CN=example-ca has extensions that cannot be read"):
+        CertificateAuthority(builder.sign(ca.private_key, hashes.SHA256()), ca.private_key)
+
+
+# --- revocation lists -----------------------------------------------------------------------------
+
+
+def test_a_list_says_who_is_revoked(ca: CertificateAuthority) -> None:
+    """A list names its issuer and the revoked, counts for the days asked for, and is signed; a later one is greater."""
+    revoked = [ca.issue(f"client-{number}", CLIENT).certificate for number in range(2)]
+    before = datetime.now(UTC).replace(microsecond=0)
+    empty, full = ca.crl([]), ca.crl(revoked, days=3)
+    assert [entry.serial_number for entry in full] == [certificate.serial_number for certificate in revoked]
+    assert list(empty) == []
+    own = ca.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    for crl, days in ((empty, 7), (full, 3)):
+        assert crl.issuer == ca.certificate.subject
+        assert crl.is_signature_valid(cast("ec.EllipticCurvePublicKey", ca.certificate.public_key()))
+        assert crl.next_update_utc is not None
+        assert crl.last_update_utc <= before <= crl.next_update_utc - timedelta(days=days) <= datetime.now(UTC)
+        authority = crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+        assert authority.key_identifier == own.digest
+    numbers = [crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number for crl in (empty, full)]
+    assert numbers[0] < numbers[1]
+
+
+def test_a_list_is_of_this_cas_own_certificates(ca: CertificateAuthority) -> None:
+    """A certificate of another CA is refused, be it a namesake's or an issuing CA's below."""
+    for other in (CertificateAuthority.create("example-ca"), ca.create_issuing_ca("issuing")):
+        with pytest.raises(errors.CannotIssue, match="CN=client was not issued by this CA"):
+            ca.crl([ca.issue("mine", CLIENT).certificate, other.issue("client", CLIENT).certificate])
+
+
+@pytest.mark.parametrize("days", [0, -1, 1.5, "7", True, 10**30])
+def test_a_list_counts_for_a_whole_number_of_days(ca: CertificateAuthority, days: int) -> None:
+    """A list's days are as sensible as a certificate's."""
+    with pytest.raises(errors.CannotIssue, match="days="):
+        ca.crl([], days=days)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl on the PATH")
+@pytest.mark.parametrize("kind", ["ec-p256", "rsa-2048", "ed25519"])
+def test_openssl_refuses_who_is_on_the_list(kind: KeyType, tmp_path: Path) -> None:
+    """Strict, `openssl verify` takes our lists, refuses the revoked and accepts the others, whatever the CA's key."""
+    ca = CertificateAuthority.create("example-ca", key_type=kind)
+    clients = [ca.issue(name, CLIENT).certificate for name in ("good", "revoked")]
+    (tmp_path / "root.pem").write_bytes(certificate_pem(ca.certificate))
+    for certificate in clients:
+        (tmp_path / "leaf.pem").write_bytes(certificate_pem(certificate))
+        for listed in ([], clients[1:]):
+            (tmp_path / "list.pem").write_bytes(ca.crl(listed).public_bytes(serialization.Encoding.PEM))
+            command = "openssl verify -x509_strict -crl_check_all -CAfile root.pem -CRLfile list.pem leaf.pem"
+            done = subprocess.run(command.split(), cwd=tmp_path, capture_output=True, text=True, check=False)
+            assert (done.returncode == 0) == (certificate not in listed), done.stderr
+            assert ("certificate revoked" in done.stderr) == (certificate in listed)
+
+
 # --- which requests are refused -------------------------------------------------------------------
 
 EKU = x509.ExtendedKeyUsage
@@ -403,6 +474,29 @@ def test_malformed_names_in_a_csr_are_refused(ca: CertificateAuthority, fault: s
     with pytest.raises(errors.CSRRefused) as refused:
         ca.sign(BAD_NAMES[fault](), profile)
     assert refused.value.reason in {"bad-name", "bad-request", "no-san"}
+
+
+@pytest.mark.parametrize(
+    ("oid", "value"),
+    [
+        (NameOID.ORGANIZATION_NAME, "A/S Foo"),
+        (NameOID.ORGANIZATION_NAME, "名" * 64),
+        (NameOID.LOCALITY_NAME, "a" * 128),
+    ],
+)
+def test_a_rule_for_file_names_is_for_common_names_alone(
+    ca: CertificateAuthority, oid: x509.ObjectIdentifier, value: str
+) -> None:
+    """Other parts of a subject may hold a slash, and be as long as RFC 5280 says, but not what cannot be seen."""
+    key = new_private_key()
+    for text, fine in ((value, True), (value[:-1] + "\u200b", False), (value + "a" * 300, False)):
+        name = x509.Name([x509.NameAttribute(oid, text, _validate=False)])
+        csr = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+        if fine:
+            assert ca.sign(csr, CLIENT).subject == name
+        else:
+            with pytest.raises(errors.CSRRefused, match="bad-name"):
+                ca.sign(csr, CLIENT)
 
 
 @pytest.mark.parametrize("csr", [asking(), asking(raw(SAN, b"\x30\x00")), asking(uri("spiffe://example.org/x"))])

@@ -2,11 +2,15 @@
 
 import contextlib
 import os
+import shutil
+import signal
 import stat
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from types import FrameType
@@ -14,9 +18,10 @@ from typing import Any, NamedTuple
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.x509.oid import NameOID
 
 from mtlslab import CertificateAuthority, Credential, credentials, errors, new_csr, new_private_key
 from mtlslab.credentials import certificate_pem, private_key_pem, read_certificates, read_credential, read_private_key
@@ -65,6 +70,13 @@ BAD_COMMON_NAMES = [
     ("a\x85b", "control character"),
     ("txt.\u202eexe", "control character"),
     ("half \ud800", "surrogate"),
+    ("ali\u200bce", "cannot be seen"),
+    ("alice\ufeff", "cannot be seen"),
+    ("ali\u00adce", "cannot be seen"),
+    ("\u3164", "cannot be seen"),
+    ("alice\ufe0f", "cannot be seen"),
+    ("alice\u00a0x", "cannot be seen"),
+    ("alice\U000e0041", "cannot be seen"),
     ("a/b", "slash"),
     ("..\\b", "slash"),
     (" a", "space"),
@@ -90,7 +102,9 @@ def test_common_names_that_are_refused(name: Any, rule: str, tmp_path: Path, cli
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["..", ".client", "a:b", "a*", "a?", "con|x", '"a"', "<a>"])
+@pytest.mark.parametrize(
+    "name", ["..", ".client", "a:b", "a*", "a?", "con|x", '"a"', "<a>", "CON", "nul", "com1", "LPT9.x", "aux.", "com¹"]
+)
 def test_file_names_that_are_refused(name: str, tmp_path: Path, client_credential: Credential) -> None:
     """A name that is hidden, or that some system cannot write, is no name for a file."""
     with pytest.raises(errors.NameRefused, match="file name"):
@@ -108,6 +122,7 @@ GOOD_NAMES: list[tuple[str, x509.GeneralName]] = [
     ("::1", x509.IPAddress(ip_address("::1"))),
     ("spiffe://example.org/client", x509.UniformResourceIdentifier("spiffe://example.org/client")),
     ("urn:uuid:1234", x509.UniformResourceIdentifier("urn:uuid:1234")),
+    ("https://a@[::1]:443/?b#c%20d", x509.UniformResourceIdentifier("https://a@[::1]:443/?b#c%20d")),
 ]
 
 
@@ -148,6 +163,11 @@ BAD_NAMES = [
     ("http://[::1", "URI"),
     ("spiffe://exämple.org", "URI"),
     ("spiffe://example.org/a b", "URI"),
+    ("spiffe://example.org/%zz", "URI"),
+    ("https://:443/", "URI"),
+    ("https://a@/", "URI"),
+    ("urn:", "URI"),
+    ("local\u200bhost", "cannot be seen"),
 ]
 
 
@@ -156,6 +176,13 @@ def test_alternative_names_that_are_refused(name: Any, rule: str) -> None:
     """A name that is none of the three is refused with the rule that it breaks."""
     with pytest.raises(errors.NameRefused, match=rule):
         new_csr(new_private_key(), "localhost", names=[name])
+
+
+@pytest.mark.parametrize("names", [b"localhost", None, 7])
+def test_what_is_no_list_of_names_is_refused(names: Any) -> None:
+    """Anything but a list of names is refused as such."""
+    with pytest.raises(errors.NameRefused, match="list"):
+        new_csr(new_private_key(), "localhost", names=names)
 
 
 def test_names_is_a_list(ca: CertificateAuthority) -> None:
@@ -393,7 +420,7 @@ def test_a_full_disk_loses_nothing(
     goes_on: bool,
 ) -> None:
     """When the system refuses a step, once or from then on, a pair that belongs together can still be loaded."""
-    old, new, _ = pairs
+    old, new, last = pairs
     write(old, tmp_path)
     calls = 0
     real = getattr(where, call)
@@ -411,6 +438,203 @@ def test_a_full_disk_loses_nothing(
             new.save(tmp_path, "client", overwrite=True)
     left = Credential.load(tmp_path, "client").certificate
     assert left == old.certificate or (goes_on and left == new.certificate)
+    hidden = {path.name for path in tmp_path.iterdir()} - {"client.crt", "client.key"}
+    assert hidden == (set() if left == old.certificate else {".client.crt.new"})
+    last.save(tmp_path, "client", overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["client.crt", "client.key"]
+
+
+# --- saving beside others -------------------------------------------------------------------------
+
+
+def in_a_process(call: str, folder: Path) -> subprocess.Popen[str]:
+    """Start a function of this file in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", f"import test_credentials; test_credentials.{call}"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(["", *filter(None, sys.path)])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def save_often(name: str) -> None:
+    """Save one pair after the other over the same two files, sixty times."""
+    made = [Credential.load(".", f"pair-{number}") for number in range(3)]
+    for number in range(60):
+        made[number % 3].save("work", name, overwrite=True)
+
+
+def load_until_told(name: str) -> None:
+    """Load a pair until there is a file that says to stop, and count how often it belonged to those that are saved."""
+    known = {Credential.load(".", f"pair-{number}").certificate for number in range(3)}
+    loaded = 0
+    while not Path("stop").exists():
+        assert Credential.load("work", name).certificate in known
+        loaded += 1
+    sys.stdout.write(f"loaded {loaded > 0}")
+
+
+def test_many_processes_save_and_load_one_pair(pairs: list[Credential], tmp_path: Path) -> None:
+    """While two processes and two threads save a pair, two processes load it: every load gets one that was saved."""
+    for number, credential in enumerate(pairs):
+        credential.save(tmp_path, f"pair-{number}")
+    pairs[0].save(tmp_path / "work", "p")
+    loaders = [in_a_process("load_until_told('p')", tmp_path) for _ in range(2)]
+    savers = [in_a_process("save_often('p')", tmp_path) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda: [pairs[1].save(tmp_path / "work", "p", overwrite=True) for _ in range(30)])
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    assert [saver.communicate(timeout=100)[0] for saver in savers] == ["", ""]
+    for thread in threads:
+        thread.join()
+    (tmp_path / "stop").touch()
+    assert [loader.communicate(timeout=100)[0] for loader in loaders] == ["loaded True", "loaded True"]
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["p.crt", "p.key"]
+    Credential.load(tmp_path / "work", "p")
+
+
+def killed_at(step: str, folder: Path, credential: Credential) -> None:
+    """Leave a folder as a process leaves it that is killed right before a step of a save."""
+    child = os.fork()
+    if child == 0:
+        where, call, nth = {
+            "write": (os, "fsync", 1),
+            "second write": (os, "fsync", 2),
+            "rename": (Path, "replace", 1),
+            "second rename": (Path, "replace", 2),
+        }[step]
+        real, calls = getattr(where, call), 0
+
+        def kill(*arguments: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == nth:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*arguments)
+
+        setattr(where, call, kill)
+        credential.save(folder, "client", overwrite=True)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("step", ["write", "second write", "rename", "second rename"])
+def test_a_killed_save_is_read_without_writing(pairs: list[Credential], tmp_path: Path, step: str) -> None:
+    """After a kill a pair can be loaded from a folder that may only be read; the next save leaves no stray key."""
+    old, new, last = pairs
+    old.save(tmp_path, "client")
+    killed_at(step, tmp_path, new)
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()}
+    tmp_path.chmod(0o500)
+    try:
+        with without_privileges(tmp_path):
+            found = Credential.load(tmp_path, "client").certificate
+    finally:
+        tmp_path.chmod(0o700)
+    assert found == (new if step == "second rename" else old).certificate
+    assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()}
+    with pytest.raises(errors.FileInTheWay):
+        last.save(tmp_path, "client")
+    last.save(tmp_path, "another")
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".key.new")]
+    last.save(tmp_path, "client", overwrite=True)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@contextlib.contextmanager
+def without_privileges(folder: Path) -> Iterator[None]:
+    """Be an ordinary user, who owns the folder, while the block lasts: no mode stops root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, 65534, -1)
+    above = [path for path in folder.parents if not path.stat().st_mode & 1]
+    modes = [path.stat().st_mode for path in above]
+    for path in above:
+        path.chmod(0o711)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        for path, mode in zip(above, modes, strict=True):
+            path.chmod(mode)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
+def test_a_folder_that_may_only_be_read_is_named(pairs: list[Credential], tmp_path: Path) -> None:
+    """A save into a folder that may only be read is refused, and the old pair is there as before."""
+    pairs[0].save(tmp_path, "client")
+    tmp_path.chmod(0o500)
+    try:
+        with without_privileges(tmp_path), pytest.raises(errors.FileUnwritable, match="Permission denied"):
+            pairs[1].save(tmp_path, "client", overwrite=True)
+    finally:
+        tmp_path.chmod(0o700)
+    assert Credential.load(tmp_path, "client").certificate == pairs[0].certificate
+
+
+@pytest.mark.skipif(os.name == "nt", reason="few may make symbolic links on Windows")
+@pytest.mark.parametrize("target", ["elsewhere", "missing", "folder"])
+def test_a_link_is_replaced_and_not_followed(pairs: list[Credential], tmp_path: Path, target: str) -> None:
+    """A link in the way, dangling or not, counts as a file; with overwrite=True it is replaced, its target kept."""
+    (tmp_path / "elsewhere").write_text("precious")
+    (tmp_path / "folder").mkdir()
+    for suffix in ("crt", "key"):
+        (tmp_path / f"client.{suffix}").symlink_to(target)
+        (tmp_path / f".client.{suffix}.new").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(errors.FileInTheWay):
+        pairs[0].save(tmp_path, "client")
+    if target == "folder":
+        (tmp_path / "client.key").unlink()
+    pairs[0].save(tmp_path, "client", overwrite=True)
+    assert Credential.load(tmp_path, "client").certificate == pairs[0].certificate
+    assert (tmp_path / "elsewhere").read_text() == "precious"
+    assert not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize("suffix", ["crt", "key"])
+def test_a_folder_in_the_place_of_a_file_stays(pairs: list[Credential], tmp_path: Path, suffix: str) -> None:
+    """A folder of the file's name is never replaced, and neither is the other file."""
+    (tmp_path / f"client.{suffix}").mkdir()
+    with pytest.raises(errors.FileInTheWay, match="it is no file"):
+        pairs[0].save(tmp_path, "client", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == [f"client.{suffix}"]
+
+
+@pytest.mark.parametrize("folder", ["nul\0", "x" * 300, None, 7, b"bytes"])
+def test_an_odd_folder_is_an_error_of_ours(pairs: list[Credential], tmp_path: Path, folder: Any) -> None:
+    """What can be no folder is refused, by save and load alike."""
+    where = tmp_path / folder if isinstance(folder, str) else folder
+    for use in (lambda: pairs[0].save(where, "client"), lambda: Credential.load(where, "client")):
+        with pytest.raises(errors.MtlslabError):
+            use()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such limit")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("room", [0, 100, 300])
+def test_a_disk_that_is_full_keeps_the_old_pair(pairs: list[Credential], tmp_path: Path, room: int) -> None:
+    """Where the system takes no more than so many bytes of a file, the old pair stays, and no other file."""
+    import resource
+
+    pairs[0].save(tmp_path, "client")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        with pytest.raises(errors.FileUnwritable, match="large"):
+            pairs[1].save(tmp_path, "client", overwrite=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert Credential.load(tmp_path, "client").certificate == pairs[0].certificate
     assert sorted(path.name for path in tmp_path.iterdir()) == ["client.crt", "client.key"]
 
 
@@ -569,6 +793,44 @@ def test_nobody_is_asked_for_a_password(pairs: list[Credential], tmp_path: Path)
     )
 
 
+@pytest.mark.parametrize("password", [b"bytes", 7, "half \ud800"])
+def test_a_password_is_text(pairs: list[Credential], tmp_path: Path, password: Any) -> None:
+    """A password that is no text is refused, and not shown."""
+    pairs[0].save(tmp_path, "client")
+    with pytest.raises(errors.OptionRefused, match=r"^password: it is not text that can be written in UTF-8$"):
+        Credential.load(tmp_path, "client", password=password)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+def test_a_file_without_an_end_is_not_waited_for(tmp_path: Path) -> None:
+    """A pipe or a device in the place of a file is refused at once, as is a file of an absurd size."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(errors.FileUnreadable, match="a folder, or a device"):
+            read_certificates(path)
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(errors.FileContents, match="more than"):
+        read_private_key(tmp_path / "huge")
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl on the PATH")
+@pytest.mark.parametrize("kind", ["EC -pkeyopt ec_paramgen_curve:secp224k1", "SM2"])
+def test_a_good_key_of_another_kind_is_not_called_damaged(ca: CertificateAuthority, tmp_path: Path, kind: str) -> None:
+    """A pair that cryptography knows no name for is refused for its kind, and a good key beside it for not matching."""
+    for command in (
+        f"openssl genpkey -algorithm {kind} -out client.key",
+        "openssl req -x509 -new -key client.key -subj /CN=x -days 9 -out client.crt",
+    ):
+        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    with pytest.raises(errors.FileContents, match="this kind of key does not sign TLS handshakes") as refused:
+        Credential.load(tmp_path, "client")
+    assert refused.value.path == tmp_path / "client.key"
+    (tmp_path / "client.key").write_bytes(private_key_pem(ca.private_key))
+    with pytest.raises(errors.KeyMismatch):
+        Credential.load(tmp_path, "client")
+
+
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     """A folder where a file is meant cannot be read, and is named."""
     (tmp_path / "client.crt").mkdir()
@@ -608,3 +870,16 @@ def test_a_combined_file_is_read_in_either_order(pairs: list[Credential], tmp_pa
 def test_a_credential_never_shows_its_key(pairs: list[Credential]) -> None:
     """A credential's text is who it is and who says so."""
     assert repr(pairs[0]) == "<Credential CN=client, issued by CN=example-ca>"
+
+
+def test_a_credential_is_shown_on_one_line() -> None:
+    """A name that strangers chose neither ends the line nor reaches the terminal, even one that cannot be read."""
+    key, now = new_private_key(), datetime.now(UTC)
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "A\r\n\x1b[2J\u202eB")])
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(x509.Name([])).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now)
+    certificate = builder.sign(key, hashes.SHA256())
+    assert repr(Credential(certificate, key)) == r"<Credential O=A\r\n\x1b[2J\u202eB, issued by (empty)>"
+    unreadable = certificate.public_bytes(DER).replace("\u202eB".encode(), b"\xff\xff\xff\xff")
+    shown = repr(Credential(x509.load_der_x509_certificate(unreadable), key))
+    assert shown == "<Credential (unreadable), issued by (empty)>"

@@ -5,13 +5,18 @@ import re
 import shutil
 import ssl
 import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from random import Random
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import NameOID
 
 from given import Call, Serve
 from mtlslab import Answer, CertificateAuthority, Credential, Refusal, Visit, display, new_csr, new_private_key
-from mtlslab.profiles import SERVER
+from mtlslab.profiles import CLIENT, SERVER
 from mtlslab.refusals import REASONS
 
 
@@ -45,6 +50,115 @@ def test_no_text_breaks_a_markdown_table(text: str) -> None:
     bare = re.sub(r"\\.", "", cell)
     assert not re.search(r"[|*_<`\\$&]|\]\(|~~", bare), cell
     assert re.sub(r"\\(.)", r"\1", cell) == text.replace("\n", " ")
+
+
+def hostile_texts(random: Random, count: int) -> Iterator[str]:
+    """Make up texts out of what ends lines, moves cursors, turns text around or means something in Markdown."""
+    parts = [
+        "\r",
+        "\n",
+        "\r\n",
+        "\x0b",
+        "\x0c",
+        "\x1c",
+        "\x85",
+        "\u2028",
+        "\x1b[2J",
+        "\x9b",
+        "\b",
+        "\0",
+        "\x7f",
+        "\u202e",
+    ]
+    parts += [
+        "\u202e",
+        "\u200b",
+        "\ud800",
+        "\U000e0041",
+        *"|*_<`\\$&~[]( ,:",
+        "](",
+        "~~",
+        "a",
+        "DNS:b",
+        "| x |",
+        "é",
+        "名",
+    ]
+    for _ in range(count):
+        yield "".join(random.choices(parts, k=random.randrange(8)))
+
+
+def assert_harmless(shown: display.Table) -> None:
+    """Check that a table has its lines and its cells, and nothing that a terminal obeys, as text and as Markdown."""
+    for text in (repr(shown), shown._repr_markdown_()):
+        assert re.sub(r"\n", "", text).isprintable(), text
+        assert len(text.split("\n")) == 2 + len(shown.rows), text
+    for line in shown._repr_markdown_().splitlines():
+        assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == len(shown.headings) + 1, line
+
+
+def test_no_text_leaves_its_cell() -> None:
+    """Of 3,000 texts none ends a row, adds a cell or reaches the terminal, in a heading or under it."""
+    random = Random(11)
+    for text in hostile_texts(random, 3000):
+        assert_harmless(display.Table((text, "b"), ((text, "x"), ("y", text))))
+
+
+def with_names(*names: x509.GeneralName, subject: str = "client") -> x509.Certificate:
+    """Make a certificate of any names, as a CA that checks nothing does."""
+    key, now = new_private_key(), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject, _validate=False)])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now)
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(key, hashes.SHA256())
+
+
+def by_field(shown: display.Table) -> dict[str, str]:
+    return {row[0]: row[1] for row in shown.rows}
+
+
+def test_a_name_forges_no_row() -> None:
+    """A line break or an escape code in any kind of name stays in its row, and no name passes for two."""
+    hostile = "a\r\nsubject   CN=admin\x1b[2J"
+    kinds = (x509.DNSName, x509.UniformResourceIdentifier, x509.RFC822Name)
+    shown = display.certificate(with_names(*(kind(hostile) for kind in kinds), subject="a\nsubject  CN=b"))
+    assert_harmless(shown)
+    assert by_field(shown)["subjectAltName"].count(r"a\r\nsubject   CN=admin\x1b[2J") == 3
+    shown = display.certificate(with_names(x509.DNSName("a, DNS:b"), x509.DNSName("c")))
+    assert by_field(shown)["subjectAltName"] == 'DNS:"a, DNS:b", DNS:c'
+    other = x509.OtherName(x509.ObjectIdentifier("1.2.3"), b"\x0c\x02\r\n")
+    assert_harmless(display.certificate(with_names(other, x509.RegisteredID(x509.ObjectIdentifier("1.2.3")))))
+
+
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_ten_thousand_damaged_certificates_are_shown(ca: CertificateAuthority) -> None:
+    """Whatever a certificate holds that can be parsed at all, it is shown, or the part named that cannot be read."""
+    random = Random(11)
+    issued = ca.issue("client", CLIENT, names=["client.example.org", "127.0.0.1", "urn:a:b"]).certificate
+    der, shown = issued.public_bytes(serialization.Encoding.DER), 0
+    for _ in range(10_000):
+        damaged = bytearray(der)
+        for _ in range(random.randrange(1, 4)):
+            damaged[random.randrange(len(der))] = random.randrange(256)
+        try:
+            certificate = x509.load_der_x509_certificate(bytes(damaged))
+        except (ValueError, x509.InvalidVersion):
+            continue
+        assert_harmless(display.certificate(certificate))
+        assert repr(Credential(certificate, ca.private_key)).isprintable()
+        shown += 1
+    assert shown > 1000
+
+
+def test_a_key_of_an_unknown_kind_is_shown_as_such() -> None:
+    """A public key that cannot be read is named as unreadable, and the rest is shown."""
+    der = with_names().public_bytes(serialization.Encoding.DER)
+    p256, prime239v1 = (bytes.fromhex("06082a8648ce3d0301" + last) for last in ("07", "04"))
+    rows = by_field(display.certificate(x509.load_der_x509_certificate(der.replace(p256, prime239v1))))
+    assert rows["public key"] == "(unreadable: Curve 1.2.840.10045.3.1.4 is not supported)"
+    assert rows["subject"] == "CN=client"
 
 
 def test_a_row_has_as_many_cells_as_there_are_headings() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from mtlslab import errors
+from mtlslab.credentials import save_pair
 from mtlslab.handshake import diagram
 from mtlslab.handshake.capture import pcap
 from mtlslab.handshake.decoding import Flight, Message, Record, decode
@@ -95,21 +95,11 @@ class Transcript:
             tshark -r handshake.pcap -o tls.keylog_file:handshake.keylog
 
         The key log opens this recording, so its mode is 0600. The capture's addresses and times are made up.
-        Raises `errors.FileInTheWay` (a FileExistsError) unless `overwrite` is set, `ModuleNotFoundError`
-        without the `dpkt` library.
+        Raises `errors.FileInTheWay` (a FileExistsError) unless `overwrite` is set, `errors.FileUnwritable`,
+        `ModuleNotFoundError` without the `dpkt` library.
         """
-        folder = Path(folder)
-        capture, keylog = folder / "handshake.pcap", folder / "handshake.keylog"
-        for path in (capture, keylog):
-            if path.exists() and not overwrite:
-                cure = "save elsewhere, or pass overwrite=True to replace it"
-                raise errors.FileInTheWay(path, "the file exists", cure)
-        packets = pcap(self.flights)
-        folder.mkdir(parents=True, exist_ok=True)
-        capture.write_bytes(packets)
-        keylog.unlink(missing_ok=True)
-        with os.fdopen(os.open(keylog, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(self.keylog.encode())
+        capture, keylog = Path(folder) / "handshake.pcap", Path(folder) / "handshake.keylog"
+        save_pair(keylog, self.keylog.encode(), capture, pcap(self.flights), overwrite=overwrite)
         return capture, keylog
 
     def __repr__(self) -> str:
