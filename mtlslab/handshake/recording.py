@@ -140,7 +140,7 @@ def record_with(
     ends with the client's handshake.
     """
     check_timeout(timeout)
-    with _keylog_of(_plain(context)) as keylog, _dial(host, port, timeout) as wire:
+    with keylog_of(plain(context)) as keylog, _dial(host, port, timeout) as wire:
         client = _End("client", context, host if server_name is None else server_name)
         talk = _Talk(client, wire, time.monotonic() + timeout, linger)
         talk.run(say)
@@ -315,7 +315,7 @@ def _client_context(server_ca: x509.Certificate, credential: Credential | None, 
         own, claimed = credential.private_key, credential.certificate
         honest = own.public_key() == claimed.public_key()
         contexts.show(context, credential, None if honest else key_that_claims(claimed, own))
-    return _plain(context)
+    return plain(context)
 
 
 def plain(context: ssl.SSLContext) -> ssl.SSLContext:
