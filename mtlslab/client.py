@@ -38,11 +38,8 @@ class Answer:
         return self.status is not None and self.status < 400
 
     def __repr__(self) -> str:
-        return (
-            f"<Answer {self.refusal!r}>"
-            if self.refusal
-            else f"<Answer {self.status} over {self.tls_version}: {self.text!r}>"
-        )
+        reply = f"{self.status} over {self.tls_version}: {self.text!r}"
+        return f"<Answer {self.refusal!r}>" if self.refusal else f"<Answer {reply}>"
 
 
 def request(
@@ -70,15 +67,8 @@ def request(
     if not isinstance(password, str | None):
         raise errors.OptionRefused("password", f"it is a str, not {type(password).__name__}")
     context = client_context(cacert=cacert, cert=cert, key=key, tls_max=tls_max, password=password)
-    return exchange(
-        url,
-        context,
-        sent_certificate=cert is not None,
-        method=method,
-        headers=headers,
-        content=content,
-        timeout=timeout,
-    )
+    asked: dict[str, Any] = {"method": method, "headers": headers, "content": content}
+    return exchange(url, context, sent_certificate=cert is not None, timeout=timeout, **asked)
 
 
 MAX_REPLY = 1 << 24
@@ -230,17 +220,13 @@ def check_timeout(timeout: float) -> None:
 
 def check_url(url: str) -> httpx.URL:
     """Read a URL as httpx will, its host in ASCII. Raises `errors.OptionRefused` for one that cannot be dialled."""
-    parsed = httpx.URL()
     try:
         parsed = httpx.URL(url)
         parsed.raw_host.decode().encode("idna")  # as the resolver will
-        problem = ""
-        if parsed.scheme not in {"https", "http"} or not parsed.host:
-            problem = "it needs https:// and a host"
-        elif parsed.port is not None and not 0 < parsed.port < 65536:
-            problem = "a port is a number from 1 to 65535"
+        told = "" if parsed.scheme in {"https", "http"} and parsed.host else "it needs https:// and a host"
+        told = told if parsed.port is None or 0 < parsed.port < 65536 else "a port is a number from 1 to 65535"
     except (httpx.InvalidURL, TypeError, UnicodeError) as error:
-        problem = str(error)
-    if problem:
-        raise errors.OptionRefused("url", f"{url!r} is not one ({problem}); it looks like https://localhost:3000")
+        told = str(error)
+    if told:
+        raise errors.OptionRefused("url", f"{url!r} is not one ({told}); it looks like https://localhost:3000")
     return parsed

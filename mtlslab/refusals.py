@@ -259,6 +259,7 @@ def from_exception(
         return None
     cause, (reason, alert, by_other, curl) = read
     by: End = seen_by if not by_other else "server" if seen_by == "client" else "client"
+    in_handshake = in_handshake or (seen_by == "server" and by == "client")  # who says no there is not done
     if reason == "connection-lost" and curl is None:  # for curl an alert that was a mere warning changes nothing
         curl = 35 if in_handshake else 56
     told = isinstance(cause, ssl.SSLError) or reason == "connection-lost"
@@ -269,15 +270,11 @@ def from_exception(
     elif reason == "no-client-certificate" and not by_other and tls_version != "TLSv1.3":
         alert = "handshake_failure"  # TLS 1.2 has no alert of its own for it (RFC 5246 §7.4.6)
     had_to = tls_version == "TLSv1.2" if asked is None else asked
-    if by == "server" != seen_by and had_to and not sent_certificate and alert in _NO_CERTIFICATE_IN_1_2:
-        reason = "no-client-certificate"
+    if by == "server" != seen_by and had_to and not sent_certificate:  # OpenSSL says the first of these, Go the second
+        reason = "no-client-certificate" if alert in ("handshake_failure", "bad_certificate") else reason
     row = REASONS[reason]
     curl = _curl_exit_code(by, reason, alert, in_handshake) if curl is None else curl
     return Refusal(by, reason, alert, curl, str(cause), row.client_advice if by == "client" else row.server_advice)
-
-
-_NO_CERTIFICATE_IN_1_2 = ("handshake_failure", "bad_certificate")
-"""What servers say under TLS 1.2 to a client that shows none: OpenSSL and others the one, Go the other."""
 
 
 def refusal(error: BaseException, **met: Any) -> Refusal:

@@ -1,5 +1,6 @@
 """The vocabulary of refusals, and the way from an exception to its row."""
 
+import contextlib
 import errno
 import re
 import shutil
@@ -7,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from telling import MOMENTS, telling
 import mtlslab
 from given import Call, curl, needs_curl
 from mtlslab import CertificateAuthority, Credential
+from mtlslab.contexts import TLS_VERSIONS, common, server_context, trust
 from mtlslab.refusals import ALERTS, CERTIFICATE_REASONS, REASONS, End, Refusal, alert_in_clear, from_exception, refusal
 
 
@@ -327,6 +330,154 @@ def test_a_certificate_was_missing_only_where_one_was_asked_for(
         *("no-client-certificate" if missing else "handshake-failure", "handshake_failure"),
     )
 
+
+# --- as the server sees it -------------------------------------------------------------------------
+
+
+class Ends:
+    """A client and a server in memory, whose contexts can be changed first; `meet` goes as far as the server does."""
+
+    def __init__(self, ca: CertificateAuthority, server: Credential, version: str) -> None:
+        self.client_context = common(ssl.PROTOCOL_TLS_CLIENT)
+        self.client_context.minimum_version = self.client_context.maximum_version = TLS_VERSIONS[version]  # type: ignore[index]
+        trust(self.client_context, [ca.certificate])
+        self.server_context = server_context(server, client_ca=ca.certificate)
+        self.said = b""
+
+    def meet(self, instead: bytes | None = None) -> Refusal:
+        """Shake hands, and return the refusal of the server, which `instead` may answer in the client's place."""
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = self.client_context.wrap_bio(to_client, to_server, server_hostname="localhost")
+        server = self.server_context.wrap_bio(to_server, to_client, server_side=True)
+        for turn in range(3):
+            with contextlib.suppress(ssl.SSLError):
+                client.do_handshake()
+            if turn and instead is not None:
+                to_server.read()
+                to_server.write(instead)
+            try:
+                server.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            except OSError as error:
+                self.said = to_client.read()
+                early = server.cipher() is None
+                met: dict[str, Any] = {"tls_version": "TLSv1.2" if early else "TLSv1.3", "in_handshake": early}
+                alerts = {"client": alert_in_clear(instead or b""), "server": alert_in_clear(self.said)}
+                met |= {"alerts": {end: number for end, number in alerts.items() if number is not None}}
+                return refusal(error, seen_by="server", sent_certificate=False, **met)
+        raise AssertionError("the server was content")
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_the_server_hears_every_alert(version: str, ca: CertificateAuthority, server_credential: Credential) -> None:
+    """What a client says in the middle of its handshake is the client's refusal, under the name of its number."""
+    for number in NUMBERS:
+        if (version, number) == ("1.3", 90):
+            continue  # user_canceled is no error there (RFC 8446 §6.1)
+        heard = Ends(ca, server_credential, version).meet(b"\x15\x03\x03\x00\x02\x02" + bytes([number]))
+        assert (heard.by, heard.alert) == ("client", ALERTS.get(number, f"0x{number:04x}"))
+
+
+def another_group(ends: Ends) -> None:
+    ends.server_context.set_ecdh_curve("secp384r1")
+    ends.client_context.set_ecdh_curve("prime256v1")
+
+
+SERVER_FAULTS: dict[str, tuple[str, Callable[[Ends], object], str]] = {
+    "no certificate, 1.2": ("1.2", lambda _: None, "no-client-certificate"),
+    "no certificate, 1.3": ("1.3", lambda _: None, "no-client-certificate"),
+    "no version": (
+        *("1.2", lambda ends: setattr(ends.server_context, "minimum_version", ssl.TLSVersion.TLSv1_3)),
+        "protocol-version",
+    ),
+    "no suite": (
+        "1.2",
+        lambda ends: ends.client_context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256"),
+        "handshake-failure",
+    ),
+    "no group, 1.2": ("1.2", another_group, "handshake-failure"),
+    "no group, 1.3": ("1.3", another_group, "handshake-failure"),
+}
+
+
+@pytest.mark.parametrize("kind", SERVER_FAULTS)
+def test_what_the_server_finds_is_what_it_says(
+    kind: str, ca: CertificateAuthority, server_credential: Credential
+) -> None:
+    """Where nothing is shared the refusal is the server's, and its alert is the one on the wire."""
+    version, change, reason = SERVER_FAULTS[kind]
+    ends = Ends(ca, server_credential, version)
+    change(ends)
+    found = ends.meet()
+    assert (found.by, found.reason) == ("server", reason)
+    on_the_wire = alert_in_clear(ends.said)
+    assert found.alert == (ALERTS[on_the_wire] if on_the_wire is not None else "certificate_required")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", ("server", "plain-http", None)),
+        (b"CONNECT localhost:443 HTTP/1.1\r\n\r\n", ("server", "plain-http", None)),
+        (b"SSH-2.0-OpenSSH\r\n", ("server", "not-tls", None)),
+        (b"\0" * 99, ("server", "not-tls", None)),
+        (b"\x16\x03\x01\x00\x04\x01\x00\x00\x00", ("server", "protocol-error", "decode_error")),
+        (b"\x16\x03\x01\x02", ("client", "connection-lost", None)),
+        (b"", ("client", "connection-lost", None)),
+    ],
+)
+def test_what_is_no_handshake_is_named(
+    said: bytes, expected: tuple[str, str, str | None], server_credential: Credential
+) -> None:
+    """Plain HTTP, another protocol, garbage, half a record, nothing."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    incoming.write(said)
+    incoming.write_eof()
+    server = server_context(server_credential, client_auth="none").wrap_bio(incoming, outgoing, server_side=True)
+    with pytest.raises(OSError) as caught:  # noqa: PT011 (several)
+        server.do_handshake()
+    sent = alert_in_clear(outgoing.read())
+    met: dict[str, Any] = {"tls_version": None, "sent_certificate": False, "in_handshake": True}
+    found = refusal(caught.value, seen_by="server", alerts={} if sent is None else {"server": sent}, **met)
+    assert (found.by, found.reason, found.alert) == expected
+
+
+VERIFY_CODES = {
+    **dict.fromkeys((2, 19, 20, 21), ("unknown-ca", "unknown_ca")),
+    18: ("self-signed", "unknown_ca"),
+    10: ("expired", "certificate_expired"),
+    9: ("not-yet-valid", "bad_certificate"),
+    23: ("revoked", "certificate_revoked"),
+    **dict.fromkeys((3, 33), ("crl-missing", "unknown_ca")),
+    12: ("crl-expired", "certificate_expired"),
+    26: ("wrong-purpose", "unsupported_certificate"),
+    **dict.fromkeys((62, 64), ("wrong-host", "bad_certificate")),
+    **dict.fromkeys(range(80, 94), ("non-conforming", "certificate_unknown")),
+    **dict.fromkeys((32, 37), ("invalid-ca", "certificate_unknown")),
+    79: ("invalid-ca", "unknown_ca"),
+    25: ("path-length", "unknown_ca"),
+    **dict.fromkeys((47, 48, 49, 51, 52, 53), ("name-constraints", "certificate_unknown")),
+    **dict.fromkeys((66, 67), ("weak-key", "bad_certificate")),
+    68: ("weak-signature", "bad_certificate"),
+    **dict.fromkeys((4, 7), ("bad-signature", "decrypt_error")),
+    **dict.fromkeys((5, 8), ("bad-certificate", "decrypt_error")),
+    **dict.fromkeys((6, 11, 13, 14, 15, 16, 27, 28, 63, 94), ("bad-certificate", "bad_certificate")),
+    **dict.fromkeys((22, 24), ("bad-certificate", "unknown_ca")),
+    **dict.fromkeys((1, 17, 69, 70), ("bad-certificate", "internal_error")),
+}
+"""OpenSSL's table of alerts (ssl/statem/statem_lib.c), and our word for each."""
+
+
+@pytest.mark.parametrize("code", range(1, 100))
+def test_every_verdict_of_openssl_has_its_reason_and_its_alert(code: int) -> None:
+    """What the table leaves out is certificate_unknown."""
+    met: dict[str, Any] = {"tls_version": "TLSv1.3", "sent_certificate": True, "in_handshake": False}
+    found = refusal(verification(code), seen_by="server", **met)
+    assert (found.reason, found.alert) == VERIFY_CODES.get(code, ("bad-certificate", "certificate_unknown"))
+
+
+# --- against others ---------------------------------------------------------------------------------
 
 OPENSSL = shutil.which("openssl")
 S_SERVER: dict[str, tuple[list[str], dict[str, Any], tuple[str, str, str]]] = {

@@ -888,3 +888,11 @@ def test_an_address_that_cannot_be_dialled_is_named(option: str, options: dict[s
         with pytest.raises(errors.OptionRefused) as refused:
             record_from(**{**address, "server_ca": authority().certificate, **options})
     assert refused.value.option == option
+
+
+@pytest.mark.parametrize(("number", "alert"), [(0, None), (90, None), (117, "general_error"), (127, "0x007f")])
+def test_who_says_goodbye_does_not_refuse(number: int, alert: str | None) -> None:
+    """Every alert but close_notify and user_canceled ends a handshake as an error, with a name or without."""
+    hello = mutual().flights[0]
+    heard = Transcript.from_bytes([hello, Flight("server", b"\x15\x03\x03\x00\x02\x02" + bytes([number]))])
+    assert (heard.alert, heard.refused_by) == (alert, alert and "server")
