@@ -21,6 +21,7 @@ from mtlslab.diagnosis.files import PUT_UP_WITH, Files, of_files, of_loading
 from mtlslab.diagnosis.finding import BLOCKING, Diagnosis, Finding, Unknown, ranked
 from mtlslab.diagnosis.inquiry import Inquiry
 from mtlslab.diagnosis.target import target
+from mtlslab.faults import FAULTS
 
 __all__ = ["Diagnosis", "Finding", "Unknown", "diagnose"]
 
@@ -66,6 +67,9 @@ def diagnose(
     return Diagnosis(aim.shown, ranked(findings), unknown, inquiry.answer)
 
 
+_STRICT = frozenset(name for name, fault in FAULTS.items() if fault.verdicts["1.2"].reason == "non-conforming")
+
+
 def _weighed(of_files: Sequence[Finding], seen: Sequence[Finding], inquiry: Inquiry) -> list[Finding]:
     """Weigh what the files show against what became of the call."""
     if inquiry.accepts_client:  # the server has verified it: what was only likely is refuted
@@ -74,8 +78,12 @@ def _weighed(of_files: Sequence[Finding], seen: Sequence[Finding], inquiry: Inqu
     kept = [replace(f, likelihood="possible") if f.cause in PUT_UP_WITH else f for f in of_files]
     if not inquiry.reached:
         return [*seen, *kept]
-    if inquiry.blames_client and any(f.likelihood == "certain" for f in kept):  # the files have told already
-        seen = [replace(f, likelihood="possible") for f in seen]
+    told = [f for f in kept if f.likelihood == "certain"]
+    if inquiry.blames_client and (
+        told or any(f.likelihood == "certain" for f in seen)
+    ):  # then nothing is left to guess
+        seen = [f for f in seen if f.likelihood != "possible" or f.cause in _STRICT]
+        seen = [replace(f, likelihood="possible") for f in seen] if told else seen
     return [*kept, *seen]
 
 

@@ -22,6 +22,7 @@ from mtlslab.handshake.recording import keylog_of, plain
 
 Moment = Literal["dialling", "preamble", "handshake", "listening", "answering"]
 
+_SLICE, _AFTER_TICKETS = 0.02, 0.04
 MOST = 1 << 17
 """How many bytes of what a server says are kept."""
 
@@ -131,7 +132,7 @@ def call(
                 line = _Line(wire, context, target.server_name, session, seen)
                 line.shake_hands(time.monotonic() + timeout)
                 seen.moment = "listening"
-                line.hear("greeting", time.monotonic() + listen, bool)
+                line.listen(listen)
                 if (words := say(seen.alpn)) and not seen.closed and not seen.greeting:
                     seen.moment = "answering"
                     line.say(words)
@@ -228,6 +229,15 @@ class _Line:
             raise TimeoutError("the handshake was not complete in time")
         self._flush()
         self._seen.version, self._seen.alpn = self._tls.version(), self._tls.selected_alpn_protocol()
+
+    def listen(self, seconds: float) -> None:
+        """Hear what the server says by itself; not for so long, once it has handed out tickets."""
+        began = time.monotonic()
+        while (passed := time.monotonic() - began) < seconds and not self._seen.closed:
+            if self.hear("greeting", min(began + seconds, began + passed + _SLICE), bool):
+                return
+            if passed > _AFTER_TICKETS and self._seen.session is not None and self._seen.session.has_ticket:
+                return
 
     def hear(self, what: Literal["greeting", "reply"], deadline: float, enough: Callable[[bytes], bool]) -> bool:
         """Keep what comes until it is enough; tell whether it was."""

@@ -55,10 +55,6 @@ CAUSES: Mapping[str, tuple[str, str]] = {
         "The server follows the client's chain over fewer CAs than there are: nginx's default is 1.",
         "Let it follow more: nginx ssl_verify_depth, Apache SSLVerifyDepth.",
     ),
-    "root-missing-at-server": (
-        "The server trusts the issuing CA, and not the root above it, which OpenSSL wants as well.",
-        "Give the server the root too: nginx ssl_client_certificate takes both in one file.",
-    ),
     "client-certificate-pinned": (
         "The server trusts certificates themselves (pinned), one by one, and this one is not among them.",
         "Give the server the new certificate itself: stunnel verifyPeer, MongoDB and others want that after a renewal.",
@@ -128,6 +124,10 @@ CAUSES: Mapping[str, tuple[str, str]] = {
     "server-ca-made-again": (
         "The server's CA was made again under its old name: --cacert has that name with another key.",
         "Give the client the CA's present certificate.",
+    ),
+    "underscore-under-wildcard": (
+        "The host's name has an underscore: OpenSSL (and so Python) lets no wildcard stand for one; curl does.",
+        "Give the host a name without one (RFC 1123 §2.1), or have the certificate issued with the whole name.",
     ),
     "server-named-like-its-ca": (
         "The server's certificate has the same name as its CA, so it looks like its own issuer.",

@@ -69,6 +69,11 @@ def run(command: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     return 0 if found.healthy else 1
 
 
+_FILL = textwrap.TextWrapper(
+    80, initial_indent="  ", subsequent_indent=" " * 8, break_long_words=False, break_on_hyphens=False
+)
+
+
 def _first_line(file: str) -> str:
     return next(iter(Path(file).read_text(encoding="utf-8").splitlines()), "")
 
@@ -80,6 +85,6 @@ def _report(found: Diagnosis) -> Iterator[str]:
     for finding in found.findings:
         yield f"{finding.likelihood}: {finding.cause}"
         for label, text in (("what", finding.what), ("seen", finding.evidence), ("cure", finding.cure)):
-            yield textwrap.fill(f"{label}: {text}", 80, initial_indent="  ", subsequent_indent="        ")
+            yield _FILL.fill(f"{label}: {text}")
     for unknown in found.unknown:
         yield f"not known here: {unknown.what}; at the other end, type\n        {unknown.command}"

@@ -106,8 +106,8 @@ def _second_fault(inquiry: Inquiry, seen: Call) -> Iterator[Finding]:
     """The server names the CAs that it takes from clients: is this client's among them?"""
     if seen.asks and inquiry.files.leaf is None:
         yield Finding("no-client-certificate", "possible", "the server asks for a certificate, and none was given")
-    elif seen.asks and seen.authorities:
-        refused = Refused("unknown_ca", "the server's request for a certificate came in the same handshake")
+    elif seen.asks and seen.authorities and not seen.held_back:
+        refused = Refused("unknown_ca", "the server's request for a certificate tells whom it trusts")
         for finding in of_refusal(refused, seen, inquiry.files, inquiry.tls_max):
             if finding.likelihood != "possible" and finding.cause in ("unknown-client-ca", "client-ca-made-again"):
                 yield replace(finding, likelihood="possible")
@@ -139,7 +139,8 @@ def _of_declined(declined: Declined) -> Iterator[Finding]:
 
 def _quoted(data: bytes) -> str:
     """Quote a stranger's first line."""
-    return repr(printable(data[:80].split(b"\n")[0].decode("utf-8", "replace").strip()))
+    line = data[:80].split(b"\n")[0].decode("utf-8", "backslashreplace")
+    return f"'{printable(line.strip())}'"
 
 
 _STARTTLS = {"PostgreSQL": "postgres", "MySQL or MariaDB": "mysql", "SMTP": "smtp", "SMTP or FTP": "smtp",
@@ -148,16 +149,18 @@ _STARTTLS = {"PostgreSQL": "postgres", "MySQL or MariaDB": "mysql", "SMTP": "smt
 
 def _of_no_tls(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[Finding]:
     """No TLS came back: what speaks there, and does it turn to TLS when asked to?"""
-    protocol = recognised(seen.raw)
+    short = min(SHORT, inquiry.timeout)
     if seen.raw:
+        protocol = recognised(seen.raw)
         evidence = f"it said {_quoted(seen.raw)}" + (f": that is {protocol}" if protocol else "")
-        if protocol in _STARTTLS:
-            how = f"Ask for it: --starttls {_STARTTLS[protocol]}."
-            yield Finding("needs-starttls", "likely", evidence, advice=how)
+        starttls = _STARTTLS.get(protocol or "")
+        if starttls and inquiry.call(starttls=starttls, timeout=short).speaks_tls:
+            how = f"Ask for it: --starttls {starttls}."
+            yield Finding("needs-starttls", "certain", f"{evidence}; asked for TLS, it turns to it", advice=how)
+            return
         sentence = f"The client speaks TLS to a port where {protocol} without TLS answers." if protocol else ""
         yield Finding("tls-to-plain-port", "certain", evidence, sentence)
         return
-    short = min(SHORT, inquiry.timeout)
     if inquiry.call(proxy=None, starttls="proxy-protocol", timeout=short).speaks_tls:
         evidence = f"{said(refusal)}; after a line of the PROXY protocol, it shakes hands"
         yield Finding("wants-proxy-protocol", "certain", evidence)
@@ -223,7 +226,8 @@ def _of_no(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[Finding]:
     alert = refusal.alert if refusal.by == "server" else None
     evidence = f"the server sent the alert {alert}" if alert else "the server hung up without an alert"
     found = list(of_refusal(Refused(alert, evidence), seen, inquiry.files, inquiry.tls_max))
-    yield from found or [Finding(refusal.reason, "likely", evidence, advice=as_sentence(refusal.advice))]
+    reason = "protocol-error" if refusal.reason == "no-client-certificate" else refusal.reason  # it has not asked
+    yield from found or [Finding(reason, "likely", evidence, advice=as_sentence(refusal.advice))]
 
 
 def _ends_by_itself(inquiry: Inquiry) -> bool:
@@ -300,6 +304,7 @@ def _of_reply(inquiry: Inquiry, seen: Call) -> Iterator[Finding]:
             yield from of_status(reply, seen, files)
         if status in (401, 403) and seen.asks:
             yield from of_rehearsal(seen, files, inquiry.tls_max)
+            yield from _second_fault(inquiry, seen)
         yield from (f for f in of_success(status, seen, files) if f.cause != "server-never-asks")
     else:
         inquiry.accepts_client = True

@@ -318,7 +318,7 @@ def _of_ca(ca: x509.Certificate, below: int) -> Iterator[Finding]:
     wrong = {
         "expired": ("has passed its notAfter", ca.not_valid_after_utc < now),
         "not-yet-valid": ("is not valid yet", ca.not_valid_before_utc > now),
-        "wrong-purpose": ("is not for clients", ca.subject != ca.issuer and purpose_missing(ca, "client")),
+        "client-ca-for-servers-only": ("is not for clients", ca.subject != ca.issuer and purpose_missing(ca, "client")),
     }
     for cause, (what, is_so) in wrong.items():
         if is_so:

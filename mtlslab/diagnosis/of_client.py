@@ -149,6 +149,7 @@ class Issuer:
         self.forged = [c for c in self.known if c.subject == self.top.issuer and is_forged(self.top, c)]
         self.named = call.authorities
         self.is_named = self.name in self.named
+        self.lower = next((n for c in files.sent if (n := name(c.issuer)) in self.named and n != self.name), None)
 
     @staticmethod
     def _top(sent: Sequence[x509.Certificate]) -> x509.Certificate:
@@ -170,6 +171,10 @@ class Issuer:
         elif self.refused.alert == "decrypt_error":  # the client's own signature is right: its key was tried
             seen = f"{evidence}; the issuer is {self.name}: has that name another key at the server?"
             yield Finding("client-ca-made-again", "likely", seen)
+        elif self.lower is not None and not self.is_named:
+            seen = f"{evidence}; it names {self.lower}, and not {self.name} above it"
+            yield Finding("root-missing-at-server", "likely", seen)
+            yield from self._what_is_left(seen)
         elif self.named and not self.is_named:
             yield from self._not_named()
         elif self.is_named:
@@ -216,7 +221,7 @@ class Issuer:
             yield Finding("client-name-not-permitted", "likely", f"{self.refused.evidence}: a rule beside the chain")
         if self._is_link or self._looks_like_link:
             yield Finding("client-without-intermediate", "likely", f"{seen}, an intermediate, which was not sent")
-        yield Finding("unknown-client-ca", "possible" if self._is_link else "likely", seen)
+        yield Finding("unknown-client-ca", "possible" if self.signers else "likely", seen)
         if not self.signers:
             yield Finding("client-without-intermediate", "possible", f"{self.name} may be an intermediate, not sent")
         yield from self._what_is_left(seen)
@@ -225,7 +230,6 @@ class Issuer:
         seen = f"{self.refused.evidence}, though it names {self.name} among the CAs it trusts"
         if not self.signers:
             yield Finding("root-missing-at-server", "possible", f"{seen}: is that a root, or has it the root as well?")
-            yield Finding("client-ca-made-again", "possible", f"{seen}: is its key still the one that signed?")
         else:
             seen = f"{seen}, and {self.name} did sign it"
         if self._is_link:
@@ -235,27 +239,41 @@ class Issuer:
         yield from self._what_is_left(seen)
 
     def _what_is_left(self, seen: str) -> Iterator[Finding]:
-        """Name what a server says the same of, though it knows the CA."""
-        leaf, below = self.files.sent[0], len(self.files.sent) - 1 - (self.top.subject == self.top.issuer)
-        if below >= 2 and self.refused.alert in (None, "unknown_ca"):
-            yield Finding("verify-depth", "likely", f"{seen}; {below} CAs stand between it and the certificate")
-        if name(leaf.subject) in self.named and leaf.subject != leaf.issuer:
+        """Name what a server says the same of, though it knows the CA: first what has evidence."""
+        leaf, alert = self.files.sent[0], self.refused.alert
+        below = len(self.files.sent) - 1 - (self.top.subject == self.top.issuer)
+        is_pinned = name(leaf.subject) in self.named and leaf.subject != leaf.issuer
+        if below and alert in (None, "unknown_ca"):
+            sure: Likelihood = "likely" if below >= 2 else "possible"
+            how_many = "1 CA stands" if below == 1 else f"{below} CAs stand"
+            yield Finding("verify-depth", sure, f"{seen}; {how_many} between it and the certificate")
+        if below and not self.named:
+            yield Finding("root-missing-at-server", "possible", f"{seen}: has it {self.name}, or a CA below it only?")
+        if is_pinned:
             own = f"the server names {name(leaf.subject)} itself among its CAs"
             yield Finding("client-certificate-pinned", "likely", own)
-        elif self.is_named:
-            yield Finding("client-certificate-pinned", "possible", f"{seen}: does it want the certificate itself?")
-        if responders := _responders(leaf):
-            yield Finding("ocsp", "possible", f"{seen}; the certificate names the OCSP responder {responders[0]}")
-        if self.refused.alert == "bad_certificate" and self.is_named:
+        if alert == "bad_certificate" and self.is_named:
             clock = f"{seen}; OpenSSL says bad_certificate where the certificate is not valid yet by the server's clock"
-            yield Finding("not-yet-valid-client", "likely", clock)
-        elif self.is_named:
-            yield Finding("client-clock-or-server-clock", "possible", f"{seen}: is the server's clock right?")
-        yield Finding(
-            "crl-missing", "possible", f"{seen}: a server that misses a CRL, or has an old one, says the same"
-        )
-        if self.signers and self.is_named:
-            yield Finding("client-ca-made-again", "possible", f"{seen}: has the server another CA of that name?")
+            yield Finding("not-yet-valid-client", "possible" if is_pinned else "likely", clock)
+        if responders := _responders(leaf):
+            yield Finding("ocsp", "possible", f"the certificate names the OCSP responder {responders[0]}")
+        for cause, alerts, question in _LEFT if self.is_named else _LEFT[-1:]:
+            if alert in alerts and not (is_pinned and cause == "client-certificate-pinned"):
+                yield Finding(cause, "possible", f"{question.format(self.name)} {seen}")
+
+
+_ANY = (None, "bad_certificate", "certificate_unknown")
+_LEFT = (
+    (
+        "client-certificate-pinned",
+        (*_ANY, "unknown_ca"),
+        "Does its file hold CAs, or clients' certificates themselves?",
+    ),
+    ("client-clock-or-server-clock", (None, "certificate_unknown"), "What does its clock say?"),
+    ("client-ca-made-again", (*_ANY, "unknown_ca"), "Is the key of its {} the one that signed?"),
+    ("crl-missing", (*_ANY, "unknown_ca"), "Does it check a CRL, and is that there, and fresh?"),
+)
+"""What is left when nothing more can be tried: the cause, after which alerts, and what would settle it."""
 
 
 def _responders(leaf: x509.Certificate) -> list[str]:

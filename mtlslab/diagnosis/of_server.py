@@ -48,8 +48,8 @@ def of_verification(refusal: Refusal, host: str, files: Files, chain: Sequence[x
     is_namesake = bool(chain) and chain[0].subject == chain[0].issuer and not is_issued_by(chain[0], chain[0])
     if is_namesake and refusal.reason in ("self-signed", "unknown-ca"):
         evidence = f"{words}: subject and issuer are both {name(chain[0].subject)}, and it did not sign itself"
-        yield Finding("server-named-like-its-ca", "likely", evidence)
         yield from _of_unknown_ca(words, chain, files)
+        yield Finding("server-named-like-its-ca", "possible", evidence)
     elif cause := next((cause for text, cause in _OF_WORDS.items() if text in words), None):
         yield _of_verdict(cause, words, chain, files)
     elif refusal.reason == "wrong-host":

@@ -64,7 +64,7 @@ class Reply:
         title = re.search(r"<title>(.*?)</title>", self.text, re.IGNORECASE | re.DOTALL)
         lines = [title[1]] if title else re.sub(r"<[^>]*>", " ", self.text[:2000]).splitlines()
         line = next((stripped for line in lines if (stripped := " ".join(line.split()))), "")
-        return printable(line[:100])
+        return printable(line if len(line) <= 100 else f"{line[:100]}…")
 
     @property
     def location(self) -> str:

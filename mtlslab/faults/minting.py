@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtlslab.authority import CertificateAuthority
 from mtlslab.client import Answer
@@ -147,6 +148,28 @@ def below_two_cas(lab: Lab) -> Credential:
     )
     lower.chain = (lower.certificate, *upper.chain)
     return lab.client_of(lower)
+
+
+UNHEARD_OF = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x0c\x05hello")
+"""An extension that no library knows: a text under a number that is nobody's."""
+
+
+def issued_for_servers_only(lab: Lab) -> Credential:
+    """A client's credential below an issuing CA that is for servers."""
+    issuing, purpose = copy.copy(lab.issuing_ca), x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+    issuing.certificate = altered(issuing.certificate, lab.ca.private_key, put=[(purpose, False)])
+    issuing.chain = (issuing.certificate,)
+    return lab.client_of(issuing)
+
+
+def root_missing(lab: Lab) -> Setup:
+    """A server that was given an issuing CA alone, and follows chains to a root, as OpenSSL does by itself."""
+
+    def to_a_root(context: ssl.SSLContext) -> None:
+        context.verify_flags &= ~ssl.VERIFY_X509_PARTIAL_CHAIN
+
+    issuing = lab.issuing_ca
+    return replace(lab.good, client=lab.client_of(issuing), client_ca=issuing.certificate, tune_server=to_a_root)
 
 
 def constrained(lab: Lab) -> Setup:

@@ -99,6 +99,13 @@ WORDS: dict[str, Any] = {
             "unsupported certificate purpose",
             "INVALID_PURPOSE",
         ),
+        "client-ca-for-servers-only": (
+            "unsuitable certificate purpose",
+            "unsupported certificate purpose",
+            "INVALID_PURPOSE",
+        ),
+        "client-critical-extension": ("unhandled critical extension",),
+        "root-missing-at-server": ("unable to get issuer certificate",),
         "stolen-client-certificate": ("bad signature", "BAD_SIGNATURE"),
         "revoked-client": ("certificate revoked", "CERT_REVOKED"),
         "crl-missing": ("unable to get certificate CRL", "UNABLE_TO_GET_CRL"),

@@ -104,6 +104,8 @@ _GO: dict[str, Any] = {
             ("expired-client", "not-yet-valid-client"), ("x509: certificate has expired or is not yet valid",)
         ),
         "wrong-purpose-client": ("x509: certificate specifies an incompatible key usage",),
+        "client-ca-for-servers-only": ("x509: certificate specifies an incompatible key usage",),
+        "client-critical-extension": ("x509: unhandled critical extension",),
         "stolen-client-certificate": ("tls: invalid signature by the client certificate",),
         "client-path-too-long": ("x509: too many intermediates for path length constraint",),
         "plain-http-to-tls-port": ("client sent an HTTP request to an HTTPS server",),

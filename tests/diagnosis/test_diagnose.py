@@ -26,6 +26,7 @@ from mtlslab.faults import FAULTS, Case, Lab, Setup, write_files
 NOT_SEEN_FROM_HERE = {
     "client-without-intermediate": "whether the issuer is a root or an intermediate, only its certificate tells",
     "server-without-intermediate": "the same, for the server's issuer",
+    "root-missing-at-server": "the same, for a server that names no CAs",
     "crl-missing": "a server that names no CAs says the same to a stranger",
     "crl-expired": "a server whose clock is ahead says the same",
     "stolen-client-certificate": "the forged key file is refused as unreadable",
@@ -69,7 +70,14 @@ def test_the_true_cause_comes_first(name: str, tls: TLSVersion, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "name", ["client-without-intermediate", "server-without-intermediate", "crl-missing", "crl-expired"]
+    "name",
+    [
+        "client-without-intermediate",
+        "server-without-intermediate",
+        "root-missing-at-server",
+        "crl-missing",
+        "crl-expired",
+    ],
 )
 def test_a_cause_that_cannot_be_told_apart_is_among_the_findings(name: str, tmp_path: Path) -> None:
     """Not first, but there."""

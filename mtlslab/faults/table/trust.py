@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from mtlslab.faults.minting import ca_remade, self_signed, signed_with_sha1, spoil, weak
+from mtlslab.faults.minting import ca_remade, root_missing, self_signed, signed_with_sha1, spoil, weak
 from mtlslab.faults.verdicts import Fault, Verdict, both, by_client, by_server, client_shows, server_shows
 from mtlslab.handshake.der import key_that_claims
 
@@ -33,6 +33,16 @@ ROWS = (
         by_server("unknown-ca"),
         "Have it issued by the CA that the server trusts, or let the server trust that CA.",
         "unknown_ca has many causes; the alert does not tell which.",
+    ),
+    Fault(
+        "root-missing-at-server",
+        "client",
+        "trust",
+        "The server trusts the issuing CA, and not the root above it, which OpenSSL wants as well.",
+        root_missing,
+        by_server("unknown-ca"),
+        "Give the server the root too: nginx's ssl_client_certificate takes both in one file.",
+        "Go, and Python from 3.13 on, let a chain end at any certificate they trust; OpenSSL by itself does not.",
     ),
     Fault(
         "self-signed-client",
