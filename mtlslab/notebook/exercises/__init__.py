@@ -23,6 +23,7 @@ from mtlslab.notebook.exercises.page_08 import (
     repaired_purpose,
 )
 from mtlslab.notebook.exercises.page_09 import client_by_openssl, two_minds
+from mtlslab.notebook.exercises.progress import progress
 
 __all__ = [
     "CHECKERS",
@@ -35,15 +36,17 @@ __all__ = [
     "broken",
     "certificate_off_the_wire",
     "client_by_openssl",
-    "from_node",
+    "fresh_list",
     "front_desk",
     "insisting_context",
-    "message_that_proves",
+    "lets_go",
+    "mystery",
     "named_faults",
     "no_certificate_crossed",
     "open_vault",
     "opens_records",
     "pem_by_hand",
+    "progress",
     "proof_of_the_key",
     "refused_by_the_client",
     "refuses_the_greedy",
