@@ -23,7 +23,7 @@ def test_the_glossary_finds_terms_and_leaves_stress_out() -> None:
     """A term is bold in its sentence, or begins an item in lower case; a lead, a number and a table's cell are none."""
     prose = (
         "One. A **root** is on top. More.\n\n- **Names.** You will meet them.\n- **keyUsage** lists uses.\n"
-        "- **Run a cell**: press it.\n\n| **row** | x |\n|---|---|\n\nCode **60** is **let in**, **before you run:** it."
+        "- **Run a cell**: press it.\n\n| **row** | x |\n|---|---|\n\nCode **60** is **let in**, **now:** it."
     )
     assert list(glossary.terms(prose)) == [("root", "A **root** is on top."), ("keyUsage", "**keyUsage** lists uses.")]
 
