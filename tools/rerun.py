@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 
+import glossary
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
@@ -110,6 +111,8 @@ def main() -> int:
     if not paths:
         parser.error(f"no notebooks in {notebook_form.NOTEBOOKS}")
     results = [handle(path, check=arguments.check, tidy=arguments.tidy) for path in paths]
+    if not arguments.check:
+        glossary.write()
     return 0 if all(results) else 1
 
 

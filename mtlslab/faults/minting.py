@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from mtlslab import errors
 from mtlslab.authority import CertificateAuthority
 from mtlslab.client import Answer
 from mtlslab.contexts import hold_against
@@ -89,9 +90,13 @@ def signed_with_sha1(certificate: x509.Certificate, signer: PrivateKey) -> x509.
 def _assembled(
     tbs_fields: bytes, signer: PrivateKey, algorithm: bytes, hash_: hashes.HashAlgorithm
 ) -> x509.Certificate:
-    assert isinstance(signer, ec.EllipticCurvePrivateKey)
     tbs = wrap(0x30, tbs_fields)
-    signature = signer.sign(tbs, ec.ECDSA(hash_))
+    if isinstance(signer, rsa.RSAPrivateKey):
+        signature = signer.sign(tbs, padding.PKCS1v15(), hash_)
+    elif isinstance(signer, ec.EllipticCurvePrivateKey):
+        signature = signer.sign(tbs, ec.ECDSA(hash_))
+    else:
+        raise errors.KeyTypeRefused("a certificate is taken apart and signed again with an EC or an RSA key only")
     return x509.load_der_x509_certificate(wrap(0x30, tbs + wrap(0x30, algorithm) + wrap(0x03, b"\0" + signature)))
 
 

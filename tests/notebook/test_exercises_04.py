@@ -1,137 +1,317 @@
-"""The checkers of notebook 04 turn away the wrong answers that people give, each with a hint that helps."""
+"""The checkers of notebook 04 try verifiers on chains, and authorities on requests, that they have not seen."""
 
-import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from mtlslab import CertificateAuthority
+from mtlslab import CertificateAuthority, Credential
+from mtlslab.credentials import certificate_pem, new_private_key
+from mtlslab.faults.minting import altered
 from mtlslab.notebook import exercises
-from mtlslab.profiles import CLIENT, ISSUING_CA, SERVER, Profile
+from mtlslab.notebook.exercises import guard, judges
+from mtlslab.notebook.exercises.page_04 import CLIENT_AUTH, SERVER_AUTH
+from mtlslab.profiles import ISSUING_CA, SERVER
 
-SERVER_AUTH, CLIENT_AUTH = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
-CODE_SIGNING, ANY = ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
-RIGHT = {"a": {"CA flag"}, "b": set(), "c": {"validity", "purpose"}, "d": {"signature"}}
-OTHER_KINDS = [0, "", "yes", [], {}, object(), b"\x00", 3.5, lambda: 1, {"a": 1}, ["a"]]
-
-ca = CertificateAuthority.create("example-ca")
+OTHERS: list[Any] = [0, "", "ca.crt", b"", [], {}, object(), Path("ca.crt"), lambda: None, int, mock.ANY, mock.Mock()]
+CA = CertificateAuthority.create("example-ca", key_type="rsa-2048")
 
 
-def certificate(profile: Profile, *purposes: x509.ObjectIdentifier, **changes: Any) -> x509.Certificate:
-    changed = dataclasses.replace(profile, extended_key_usage=purposes, **changes)
-    return ca.issue("localhost", changed, names=["localhost"]).certificate
+@pytest.fixture(autouse=True)
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of the notebook, and as much patience as a busy machine needs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(guard, "PATIENCE", 60)
+    CA.save("lab-04")
 
 
-@pytest.mark.parametrize("name", ["both_roles", "failing_checks", "asks_to_be_a_ca"])
-def test_any_other_kind_of_answer_gets_a_hint(name: str) -> None:
-    """Whatever a learner puts there, the checker says 'Not yet' and never raises; None is not attempted."""
+# A verifier of chains
+
+Asked = tuple[list[x509.Certificate], list[x509.Certificate], x509.ObjectIdentifier, str | None, datetime]
+
+
+def signed(one: x509.Certificate, issuer: x509.Certificate, flag: bool = True) -> bool:
+    """Whether one key signed the other's certificate, and may."""
+    try:
+        one.verify_directly_issued_by(issuer)
+    except (ValueError, InvalidSignature):
+        return False
+    return not flag or issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+
+
+def names(leaf: x509.Certificate) -> list[str]:
+    san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return san.get_values_for_type(x509.DNSName)
+
+
+QUESTIONS: dict[str, Callable[..., bool]] = {
+    "links": lambda chain, *_: all(signed(one, issuer) for one, issuer in pairwise(chain)),
+    "end": lambda chain, roots, *_: any(signed(chain[-1], root) for root in roots),
+    "dates": lambda chain, *asked: all(c.not_valid_before_utc <= asked[-1] <= c.not_valid_after_utc for c in chain),
+    "purpose": lambda chain, _, purpose, *__: (
+        purpose in chain[0].extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    ),
+    "host": lambda chain, *asked: asked[2] is None or asked[2] in names(chain[0]),
+}
+
+
+def verifier(**changed: Callable[..., bool]) -> Callable[..., bool]:
+    """The solution, with some of its questions asked otherwise."""
+    return lambda *asked: all(question(*asked) for question in (QUESTIONS | changed).values())
+
+
+def yes(*_: Any) -> bool:
+    return True
+
+
+def by_the_library(*asked: Any) -> bool:
+    """Another right one."""
+    chain, roots, purpose, host, now = asked
+    policy = PolicyBuilder().store(Store(roots)).time(now)
+    client = purpose == CLIENT_AUTH
+    judge: Any = policy.build_client_verifier() if client else policy.build_server_verifier(x509.DNSName(host))
+    try:
+        return bool(judge.verify(chain[0], chain[1:]))
+    except VerificationError:
+        return False
+
+
+def first_root_of_that_name(chain: list[x509.Certificate], roots: list[x509.Certificate], *_: Any) -> bool:
+    for root in roots:
+        if root.subject == chain[-1].issuer:
+            return signed(chain[-1], root)
+    return False
+
+
+def by_name(chain: list[x509.Certificate], roots: list[x509.Certificate], *_: Any) -> bool:
+    return chain[-1].issuer in [root.subject for root in roots]
+
+
+def without_flag(chain: list[x509.Certificate], *_: Any) -> bool:
+    return all(signed(one, issuer, flag=False) for one, issuer in pairwise(chain))
+
+
+def of_today(chain: list[x509.Certificate], *_: Any) -> bool:
+    return all(c.not_valid_before_utc <= datetime.now(UTC) <= c.not_valid_after_utc for c in chain)
+
+
+def by_common_name(chain: list[x509.Certificate], *asked: Any) -> bool:
+    cn = chain[0].subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+    return asked[2] is None or asked[2] == cn or asked[2] in names(chain[0])
+
+
+def part_of_a_name(chain: list[x509.Certificate], *asked: Any) -> bool:
+    return asked[2] is None or any(asked[2] in name for name in names(chain[0]))
+
+
+VERIFIERS: dict[str, tuple[Any, str | None]] = {
+    "all of it": (verifier(), None),
+    "the library": (by_the_library, None),
+    "yes": (yes, "says True for one that has ended: a stolen key would be of use for ever"),
+    "no": (lambda *_: False, "says False for a server below a root"),
+    "nothing": (lambda *_: None, "returns None"),
+    "the chain": (lambda chain, *_: chain, "returned list, and not bool"),
+    "no links": (verifier(links=yes), "Not yet: your function says True for one"),
+    "no flag": (verifier(links=without_flag), "that a server has signed: each server could make others"),
+    "no end": (verifier(end=yes), "Not yet: your function says True for one"),
+    "the end by name": (verifier(end=by_name), "Not yet: your function says True for one"),
+    "the first root of a name": (verifier(end=first_root_of_that_name), "says False for a root that has a namesake"),
+    "the first root": (verifier(end=lambda chain, roots, *_: signed(chain[-1], roots[0])), "says False for a server"),
+    "no dates": (verifier(dates=yes), "says True for one that has ended"),
+    "today's dates": (verifier(dates=of_today), "says False for last year's chain, last year"),
+    "the leaf's dates": (
+        verifier(dates=lambda chain, *asked: QUESTIONS["dates"](chain[:1], *asked)),
+        "below an issuing CA that has ended",
+    ),
+    "the end's dates": (
+        verifier(dates=lambda chain, *asked: all(asked[-1] <= c.not_valid_after_utc for c in chain)),
+        "says True for one that has not begun",
+    ),
+    "no purpose": (verifier(purpose=yes), "a stolen client.key would run a server"),
+    "a server's purpose": (
+        verifier(purpose=lambda chain, *_: QUESTIONS["purpose"](chain, None, SERVER_AUTH)),
+        "says False for a client",
+    ),
+    "no host": (verifier(host=yes), "says True for one with the host in its common name alone"),
+    "the common name": (verifier(host=by_common_name), "the host in its common name alone"),
+    "part of a name": (verifier(host=part_of_a_name), "says True for one for longer names"),
+    "the first name": (
+        verifier(host=lambda c, *a: a[2] in (None, *names(c[0])[:1])),
+        "says False for a server below a",
+    ),
+    "one link": (lambda c, *a: len(c) == 1 and verifier()(c, *a), "says False for a server below an issuing CA"),
+    "servers alone": (lambda *a: a[3].endswith(".example") and verifier()(*a), "raised AttributeError"),
+    "raises": (lambda *a: verifier()(*a) or 1 / 0, "raised ZeroDivisionError: division by zero in line"),
+    "four arguments": (lambda chain, roots, purpose, host: (chain, roots, purpose, host), "raised TypeError"),
+    "True": (True, "is wanted itself"),
+}
+
+
+@pytest.mark.parametrize("name", VERIFIERS)
+def test_a_verifier_that_leaves_out_a_question_is_shown_whom_it_lets_in(name: str) -> None:
+    """Links, end, dates, flag, purpose, host: who asks one wrongly, or not, is told what it would let happen."""
+    function, hint = VERIFIERS[name]
+    feedback = exercises.verifies_chains(function)
+    assert feedback.correct is (hint is None), feedback
+    assert (hint or "") in feedback.text
+
+
+# A CA that must refuse
+
+SERVICE = replace(SERVER, extended_key_usage=(SERVER_AUTH, CLIENT_AUTH))
+
+
+def checked(csr: x509.CertificateSigningRequest) -> None:
+    """The solution's own part: every name is a host below mesh.example."""
+    san = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    asked = [(x509.DNSName, attribute.value) for attribute in csr.subject] + [(type(n), n.value) for n in san]
+    for kind, name in asked:
+        if kind is not x509.DNSName or "*" in str(name) or not str(name).endswith(".mesh.example"):
+            raise ValueError(f"{name} is no host below mesh.example")
+
+
+def issue(
+    csr: x509.CertificateSigningRequest, profile: Any = SERVICE, ca: CertificateAuthority = CA, **options: Any
+) -> Any:
+    """The solution."""
+    checked(csr)
+    return ca.sign(csr, profile, **{"days": 30, **options})
+
+
+def san_alone(csr: x509.CertificateSigningRequest) -> Any:
+    for name in csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
+        x509.DNSName
+    ):
+        if "*" in name or not name.endswith(".mesh.example"):
+            raise ValueError(name)
+    return CA.sign(csr, SERVICE, days=30)
+
+
+def ends_alike(csr: x509.CertificateSigningRequest) -> Any:
+    for name in csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value:
+        if not name.value.endswith("mesh.example"):
+            raise ValueError(name)
+    return CA.sign(csr, SERVICE, days=30)
+
+
+def by_hand(
+    csr: x509.CertificateSigningRequest, copy: tuple[type, ...] = (), proven: bool = True, **changed: Any
+) -> Any:
+    """Another right one, which leaves out what the request wishes for; or copies some of it."""
+    checked(csr)
+    if proven and not csr.is_signature_valid:
+        raise ValueError("no proof of possession")
+    key = new_private_key()
+    made = CA.sign(
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(csr.subject)
+        .add_extension(csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value, False)
+        .sign(key, hashes.SHA256()),
+        SERVICE,
+        days=30,
+    )
+    identifier = (x509.SubjectKeyIdentifier.from_public_key(csr.public_key()), False)
+    put: Any = [identifier, *((e.value, e.critical) for e in csr.extensions if isinstance(e.value, copy))]
+    return altered(made, CA.private_key, put=put, public_key=mock.Mock(public_key=csr.public_key), **changed)
+
+
+def again(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda csr: change(issue(csr))
+
+
+def swallowed(csr: x509.CertificateSigningRequest) -> Any:
+    try:
+        return issue(csr)
+    except ValueError:
+        return None
+
+
+OTHER = CertificateAuthority.create("example-ca")
+CAS = replace(SERVICE, ca=True, key_usage=SERVICE.key_usage | ISSUING_CA.key_usage)
+EVERYTHING = (x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage, x509.CertificatePolicies)
+
+AUTHORITIES: dict[str, tuple[Any, str | None]] = {
+    "refuses": (issue, None),
+    "leaves out": (by_hand, None),
+    "a week": (lambda csr: issue(csr, days=7), None),
+    "by ca.sign alone": (lambda csr: CA.sign(csr, SERVICE, days=30), "Not yet: it did not refuse a request for"),
+    "names of the SAN alone": (san_alone, "Not yet: it did not refuse"),
+    "names that end alike": (ends_alike, "Not yet: it did not refuse"),
+    "servers only": (lambda csr: issue(csr, SERVER), "shown by a client"),
+    "clients only": (lambda csr: issue(csr, replace(SERVER, extended_key_usage=(CLIENT_AUTH,))), "shown by a server"),
+    "without a purpose": (
+        lambda csr: issue(csr, replace(SERVER, extended_key_usage=())),
+        "other purposes than the two",
+    ),
+    "a CA": (lambda csr: issue(csr, CAS), "a service signed for bank.example"),
+    "a year": (lambda csr: issue(csr, days=365), "lives for more than 30 days"),
+    "another example-ca": (lambda csr: issue(csr, ca=OTHER), "is refused: "),
+    "tomorrow": (lambda csr: issue(csr, not_before=datetime.now(UTC) + timedelta(days=1)), "is refused: not-yet-valid"),
+    "over": (lambda csr: by_hand(csr, days=(-9, -1)), "is refused: expired"),
+    "unproven": (lambda csr: by_hand(csr, proven=False), "nobody has shown to hold the key"),
+    "copies everything": (lambda csr: by_hand(csr, EVERYTHING), "Not yet: "),
+    "copies the flag": (lambda csr: by_hand(csr, (x509.BasicConstraints, x509.KeyUsage)), "Not yet: "),
+    "copies purposes": (lambda csr: by_hand(csr, (x509.ExtendedKeyUsage,)), "Not yet: "),
+    "copies policies": (lambda csr: by_hand(csr, (x509.CertificatePolicies,)), "boast of a check that nobody made"),
+    "copies the unknown": (lambda csr: by_hand(csr, (x509.UnrecognizedExtension,)), "Not yet: "),
+    "no AKI": (lambda csr: by_hand(csr, without=(x509.AuthorityKeyIdentifier,)), "is refused: "),
+    "another SAN": (
+        lambda csr: (
+            by_hand(csr)
+            and altered(
+                by_hand(csr),
+                CA.private_key,
+                put=[(x509.SubjectAlternativeName([x509.DNSName("a.mesh.example")]), False)],
+            )
+        ),
+        "is refused: wrong-host",
+    ),
+    "another key": (
+        lambda csr: altered(issue(csr), CA.private_key, public_key=new_private_key()),
+        "another key than the",
+    ),
+    "nobody": (lambda _: 1 / 0, "turns away an honest request: it raised ZeroDivisionError"),
+    "None": (swallowed, "Not yet: it did not refuse"),
+    "PEM": (again(certificate_pem), "it returned bytes"),
+    "a mock": (again(lambda made: mock.Mock(spec=type(made))), "it returned Mock"),
+    "a certificate": (CA.certificate, "is wanted itself"),
+}
+
+
+@pytest.mark.parametrize("name", AUTHORITIES)
+def test_an_authority_is_shown_what_became_of_a_greedy_wish(name: str) -> None:
+    """Who refuses the greedy, or leaves their wishes out, is right; the others made something dangerous."""
+    function, hint = AUTHORITIES[name]
+    feedback = exercises.refuses_the_greedy(function)
+    assert feedback.correct is (hint is None), feedback
+    assert (hint or "") in feedback.text
+
+
+@pytest.mark.parametrize("name", ["verifies_chains", "refuses_the_greedy"])
+def test_no_answer_is_not_a_wrong_one_and_another_kind_gets_a_hint(name: str) -> None:
+    """None says 'Not attempted yet', and no answer, of whatever type, ends in a traceback."""
     check = exercises.CHECKERS[name]
     assert check(None).text.startswith("Not attempted yet")
-    for answer in OTHER_KINDS:
-        assert check(answer).text.startswith("Not yet: "), answer
+    for other in OTHERS:
+        assert check(other).text.startswith("Not yet: "), other
 
 
-# Both roles
-
-
-def wrong_certificates() -> Iterator[tuple[str, x509.Certificate, str]]:
-    yield "the server's own", certificate(SERVER, SERVER_AUTH), "clientAuth is missing"
-    yield "the client's own", certificate(CLIENT, CLIENT_AUTH), "serverAuth is missing"
-    yield "no purpose", certificate(SERVER), "without extendedKeyUsage"
-    yield "every purpose", certificate(SERVER, ANY), "anyExtendedKeyUsage"
-    yield "both and every", certificate(SERVER, SERVER_AUTH, CLIENT_AUTH, ANY), "anyExtendedKeyUsage"
-    yield "a third purpose", certificate(SERVER, SERVER_AUTH, CLIENT_AUTH, CODE_SIGNING), "exactly two"
-    yield "a CA", certificate(ISSUING_CA, SERVER_AUTH, CLIENT_AUTH), "may sign certificates"
-    nameless = dataclasses.replace(CLIENT, extended_key_usage=(SERVER_AUTH, CLIENT_AUTH))
-    yield "without a name", ca.issue("localhost", nameless).certificate, "subjectAltName"
-    yield "the CA's", ca.certificate, "without extendedKeyUsage"
-
-
-WRONG = list(wrong_certificates())
-
-
-@pytest.mark.parametrize(("wrong", "hint"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG])
-def test_only_a_certificate_for_exactly_both_roles_will_do(wrong: x509.Certificate, hint: str) -> None:
-    """A certificate with a purpose too few or too many is turned away with what is wrong about it."""
-    said = exercises.both_roles(wrong)
-    assert said.correct is False
-    assert hint in said.text
-
-
-def test_both_roles_in_either_order_are_right() -> None:
-    """The order of purposes means nothing, and a whole credential stands for its certificate."""
-    assert exercises.both_roles(certificate(SERVER, CLIENT_AUTH, SERVER_AUTH)).correct
-    both = dataclasses.replace(SERVER, extended_key_usage=(SERVER_AUTH, CLIENT_AUTH))
-    assert exercises.both_roles(ca.issue("localhost", both, names=["localhost"])).correct
-
-
-# Which check fails
-
-
-@pytest.mark.parametrize(
-    ("change", "hint"),
-    [
-        ({"a": set()}, "a fails a check that you have not named"),
-        ({"c": {"validity"}}, "c fails a check that you have not named"),
-        ({"c": {"purpose"}}, "c fails a check"),
-        ({"b": {"names"}}, "b passes a check"),
-        ({"d": {"signature", "names"}}, "d passes a check"),
-        ({"d": {"serial"}}, "the checks are called"),
-        ({"e": set()}, "there are four"),
-    ],
-)
-def test_each_certificate_needs_exactly_its_own_faults(change: dict[str, set[str]], hint: str) -> None:
-    """An answer that is wrong about one certificate is told which one, and not the truth about it."""
-    said = exercises.failing_checks(RIGHT | change)
-    assert said.correct is False
-    assert hint in said.text
-
-
-@pytest.mark.parametrize("same", [set(), {"signature"}, {"signature", "names", "validity", "CA flag", "purpose"}])
-def test_the_same_answer_for_all_is_wrong(same: set[str]) -> None:
-    """Nobody gets through by saying the same of all four."""
-    assert exercises.failing_checks(dict.fromkeys("abcd", same)).correct is False
-
-
-def test_lists_and_single_words_are_read_as_sets() -> None:
-    """The form of the answer is not the exercise."""
-    assert exercises.failing_checks(
-        {"a": "CA flag", "b": [], "c": ["purpose", "validity"], "d": ("signature",)}
-    ).correct
-
-
-# The greedy request
-
-
-def constraints(csr: x509.CertificateSigningRequest) -> bool:
-    return any(isinstance(e.value, x509.BasicConstraints) and e.value.ca for e in csr.extensions)
-
-
-def has_constraints(csr: x509.CertificateSigningRequest) -> bool:
-    return any(isinstance(e.value, x509.BasicConstraints | x509.KeyUsage) for e in csr.extensions)
-
-
-def raises_without_constraints(csr: x509.CertificateSigningRequest) -> bool:
-    return csr.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-
-
-@pytest.mark.parametrize(
-    ("wrong", "hint"),
-    [
-        (lambda _: True, "turns away a request without any extension"),
-        (lambda _: False, "lets through a request that asks for CA:TRUE"),
-        (constraints, "keyCertSign, without a word about CA:TRUE"),
-        (has_constraints, "having an extension is no crime"),
-        (lambda csr: len(csr.extensions) > 0, "a request for a name alone"),
-        (lambda _: None, "True or False is wanted"),
-        (raises_without_constraints, "a function that takes a CSR"),
-    ],
-)
-def test_a_function_must_tell_every_request_apart(wrong: Any, hint: str) -> None:
-    """A function that gets one kind of request wrong is told which kind."""
-    said = exercises.asks_to_be_a_ca(wrong)
-    assert said.correct is False
-    assert hint in said.text
+def test_verifiers_differ_on_a_critical_purpose() -> None:
+    """What the page says: OpenSSL's strict mode takes a critical extendedKeyUsage, cryptography's verifier does not."""
+    made = CA.issue("localhost", SERVER, names=["localhost"])
+    critical = altered(made.certificate, CA.private_key, put=[(x509.ExtendedKeyUsage([SERVER_AUTH]), True)])
+    assert not judges.doors(Credential(critical, made.private_key), CA.certificate)["server"]
+    verifier = PolicyBuilder().store(Store([CA.certificate])).build_server_verifier(x509.DNSName("localhost"))
+    assert verifier.verify(made.certificate, [])
+    with pytest.raises(VerificationError):
+        verifier.verify(critical, [])

@@ -3,140 +3,275 @@
 from __future__ import annotations
 
 import copy
-import inspect
+import random
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtlslab.authority import CertificateAuthority
-from mtlslab.credentials import (
-    new_private_key,
+from mtlslab.credentials import Credential, PrivateKey, new_private_key, signature_hash
+from mtlslab.faults.minting import altered
+from mtlslab.notebook.exercises.judges import (
+    Case,
+    Guarded,
+    NotYet,
+    checker,
+    doors,
+    expect,
+    fresh_name,
+    lab_ca,
+    try_cases,
 )
-from mtlslab.notebook.exercises.judges import checker, expect
-from mtlslab.profiles import CLIENT, SERVER, Profile
+from mtlslab.profiles import CLIENT, SERVER
+
+SERVER_AUTH, CLIENT_AUTH = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 
 
-@checker("the certificate itself, as sign(…) returns it")
-def both_roles(answer: Any) -> str:
-    """A certificate for a TLS server that is a TLS client as well, and nothing else."""
-    answer = getattr(answer, "certificate", answer)
-    expect(isinstance(answer, x509.Certificate), "the answer is the certificate, as sign(…) returns it")
-    purposes = _wish(answer, x509.ExtendedKeyUsage)
-    expect(
-        purposes is not None, "without extendedKeyUsage it opens both doors, and so does every stolen one; name both"
+# --- a verifier of chains --------------------------------------------------------------------------
+
+
+@checker("a function verify(chain, roots, purpose, host, now) that returns True or False")
+def verifies_chains(answer: Any) -> str:
+    """Want a verifier of chains, from the leaf to one of some roots."""
+    try_cases(answer, lambda: _Chains().cases())
+    return "no chain with a weak link came through, and no sound one was turned away"
+
+
+class _Chains:
+    """Two CAs, one below the other, a namesake and a stranger, and what to ask a verifier about them."""
+
+    def __init__(self) -> None:
+        key_type: Any = random.choice(("ec-p256", "rsa-2048"))
+        name = fresh_name()
+        self.host, self.now = f"{fresh_name()}.example", datetime.now(UTC)
+        self.root, self.namesake = (CertificateAuthority.create(name, key_type=key_type) for _ in range(2))
+        self.middle = self.root.create_issuing_ca(fresh_name())
+        self.stranger = CertificateAuthority.create(fresh_name())
+        self.roots = [self.stranger.certificate, self.root.certificate]
+        self.server = self.root.issue(self.host, SERVER, names=["first.example", self.host])
+        self.below = self.middle.issue(self.host, SERVER, names=[self.host, "last.example"])
+        self.client = self.middle.issue(fresh_name(), CLIENT)
+
+    def cases(self) -> Iterator[Case]:
+        for what, lets, chain, changes in self._sound():
+            yield self._case(what, True, lets, chain, changes)
+        for what, lets, chain, changes in (*self._bad_leaves(), *self._bad_links(), *self._bad_questions()):
+            yield self._case(what, False, lets, chain, changes)
+
+    def _case(
+        self, what: str, wants: bool, lets: str, chain: tuple[x509.Certificate, ...], changes: dict[str, Any]
+    ) -> Case:
+        asked: dict[str, Any] = {
+            "roots": self.roots,
+            "purpose": SERVER_AUTH,
+            "host": self.host,
+            "now": self.now,
+        } | changes
+        return Case(what, wants, lets, ([*chain], [*asked["roots"]], asked["purpose"], asked["host"], asked["now"]))
+
+    def _sound(self) -> Iterator[tuple[str, str, tuple[x509.Certificate, ...], dict[str, Any]]]:
+        server, below, client = (one.certificate for one in (self.server, self.below, self.client))
+        waits = "honest callers would wait outside"
+        yield "a server below a root", waits, (server,), {}
+        yield "a server below an issuing CA", waits, (below, self.middle.certificate), {}
+        yield "a client", waits, (client, self.middle.certificate), {"purpose": CLIENT_AUTH, "host": None}
+        both = [self.namesake.certificate, self.root.certificate]
+        yield "a root that has a namesake", "try each root of that name", (server,), {"roots": both}
+        old = altered(self.root.certificate, self.root.private_key, days=(-900, 900))
+        last_year = {"now": self.now - timedelta(days=400), "roots": [old]}
+        yield "last year's chain, last year", "judge by `now`, not by today", (self._aged(-500, -300),), last_year
+
+    def _bad_leaves(self) -> Iterator[tuple[str, str, tuple[x509.Certificate, ...], dict[str, Any]]]:
+        server, below, root = self.server.certificate, self.below.certificate, self.root
+        yield "one that has ended", "a stolen key would be of use for ever", (self._aged(-9, -1),), {}
+        yield "one that has not begun", "it is not to be used yet", (self._aged(1, 9),), {}
+        flipped = server.public_bytes(Encoding.DER)
+        damaged = x509.load_der_x509_certificate(flipped[:-1] + bytes([flipped[-1] ^ 1]))
+        yield "one with a bit of its signature flipped", "anybody could edit it", (damaged,), {}
+        forged = altered(below, self.namesake.private_key, issuer=self.middle.certificate.subject)
+        yield "one that another key has signed", "anybody could write it", (forged, self.middle.certificate), {}
+        other = root.issue(self.host, SERVER, names=["other.example"]).certificate
+        yield "one with the host in its common name alone", "a common name is free text", (other,), {}
+        longer = root.issue(self.host, SERVER, names=[f"{self.host}.example.com", f"my{self.host}"]).certificate
+        yield "one for longer names", "somebody else's host would pass for this one", (longer,), {}
+        client = root.issue(self.host, CLIENT, names=[self.host]).certificate
+        yield "a client that poses as a server", "a stolen client.key would run a server", (client,), {}
+
+    def _bad_links(self) -> Iterator[tuple[str, str, tuple[x509.Certificate, ...], dict[str, Any]]]:
+        middle, name = self.middle, self.middle.certificate.subject.rfc4514_string().removeprefix("CN=")
+        rogue = copy.copy(self.root)  # the constructor would not let a leaf sign
+        rogue.certificate, rogue.private_key = self.server.certificate, self.server.private_key
+        rogue._key_identifier = x509.SubjectKeyIdentifier.from_public_key(rogue.certificate.public_key())
+        forged = rogue.issue(self.host, SERVER, names=[self.host]).certificate
+        yield "one that a server has signed", "each server could make others", (forged, rogue.certificate), {}
+        ended = altered(middle.certificate, self.root.private_key, days=(-9, -1))
+        yield "one below an issuing CA that has ended", "it may sign no more", (self.below.certificate, ended), {}
+        copied = self.namesake.create_issuing_ca(name)
+        fake = copied.issue(self.host, SERVER, names=[self.host]).certificate
+        yield "one below an issuing CA of a namesake", "a name proves nothing", (fake, copied.certificate), {}
+        yield "one below a CA that is nobody's root", "whoever makes a CA would be believed", (fake, *self._alone()), {}
+        swapped = (self.below.certificate, copied.certificate)
+        yield "one beside an issuing CA that did not sign it", "the links do not hold together", swapped, {}
+
+    def _alone(self) -> tuple[x509.Certificate, ...]:
+        return self.namesake.create_issuing_ca(fresh_name()).certificate, self.namesake.certificate
+
+    def _bad_questions(self) -> Iterator[tuple[str, str, tuple[x509.Certificate, ...], dict[str, Any]]]:
+        server, two = self.server.certificate, (self.below.certificate, self.middle.certificate)
+        yield (
+            "a chain of today, in two years",
+            "judge by `now`, not by today",
+            two,
+            {"now": self.now + timedelta(days=730)},
+        )
+        yield "a chain without its issuing CA", "nobody knows who signed it", two[:1], {}
+        yield "a chain to a root that is not chosen", "any CA would do", two, {"roots": self.roots[:1]}
+        yield "a chain to its root's namesake", "a name proves nothing", two, {"roots": [self.namesake.certificate]}
+        yield (
+            "a server that poses as a client",
+            "a stolen server.key would call",
+            two,
+            {
+                "purpose": CLIENT_AUTH,
+                "host": None,
+            },
+        )
+        yield (
+            "a server asked for by another name",
+            "each server could pose as each other",
+            (server,),
+            {"host": "other.example"},
+        )
+
+    def _aged(self, begin: int, end: int) -> x509.Certificate:
+        return altered(self.server.certificate, self.root.private_key, days=(begin, end))
+
+
+# --- a CA that must refuse -------------------------------------------------------------------------
+
+_DOMAIN = "mesh.example"
+_OWN = {"basicConstraints", "keyUsage", "extendedKeyUsage", "subjectAltName", "subjectKeyIdentifier"}
+_OWN |= {"authorityKeyIdentifier"}
+
+
+@checker("a function that takes a CSR and returns a certificate, or raises")
+def refuses_the_greedy(answer: Any) -> str:
+    """Want a function that signs for services below mesh.example, for both doors and 30 days, and for nobody else."""
+    issue, ca, serials = Guarded(answer), lab_ca("lab-04"), set()
+    wishes = [*_wishes()]
+    outcomes = {number: issue.attempt(wishes[number][0]) for number in random.sample(range(len(wishes)), len(wishes))}
+    for number, (_, key, host, must_refuse, lets) in enumerate(wishes):
+        outcome = outcomes[number]
+        if must_refuse:
+            expect(outcome.error is not None, f"it did not refuse {must_refuse}: {lets}")
+            continue
+        if outcome.error is not None:
+            expect(bool(lets), f"it turns away an honest request: it raised {outcome.told}")
+            continue
+        certificate = outcome.value
+        if type(certificate) is not x509.Certificate:
+            raise NotYet(f"it returned {type(certificate).__name__}: let it return a certificate, or raise")
+        _expect_a_service(Credential(certificate, key), ca, host, lets)
+        serials.add(certificate.serial_number)
+    expect(len(serials) > 1, "its certificates have one serial number: to revoke one would be to revoke all")
+    return "services get what they need, and nobody gets more than you decided"
+
+
+def _expect_a_service(made: Credential, ca: CertificateAuthority, host: str, lets: str) -> None:
+    certificate = made.certificate
+    expect(certificate.public_key() == made.private_key.public_key(), "it certifies another key than the request's")
+    for role, refused in doors(made, ca.certificate, host).items():
+        expect(not refused, f"shown by a {role}, its certificate for {host} is refused: {refused}")
+    extensions = {extension.oid._name: extension.value for extension in certificate.extensions}
+    foreign = sorted(set(extensions) - _OWN)
+    expect(not foreign, f"a request's {', '.join(foreign)} is in the certificate: {lets or 'nobody asked for it'}")
+    purposes = set(extensions.get("extendedKeyUsage") or ())
+    expect(purposes == {SERVER_AUTH, CLIENT_AUTH}, "it has other purposes than the two: see extendedKeyUsage")
+    names = [str(name.value) for name in extensions["subjectAltName"]]
+    expect(names == [host], f"its subjectAltName is {names}, and {[host]} was asked for")
+    end = datetime.now(UTC) + timedelta(days=30, hours=2)
+    expect(certificate.not_valid_after_utc <= end, "it lives for more than 30 days: a stolen key would, too")
+    rogue = copy.copy(ca)
+    rogue.certificate, rogue.private_key, rogue.chain = certificate, made.private_key, (certificate,)
+    rogue._key_identifier = x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
+    forged = rogue.issue("bank.example", SERVER, names=["bank.example"])
+    taken = not doors(forged, ca.certificate, "bank.example")["server"]
+    expect(not taken, "with its certificate a service signed for bank.example, and a client believed it")
+
+
+def _wishes() -> Iterator[tuple[x509.CertificateSigningRequest, PrivateKey, str, str, str]]:
+    """Return requests: (CSR, its key, its host, what must be refused or "", what it would let happen or "")."""
+    key, host = new_private_key(), f"{fresh_name()}.{_DOMAIN}"
+    for _ in range(2):
+        yield _csr(key, host), key, host, "", ""
+    for what, (names, lets) in _foreign_names(host).items():
+        yield _csr(key, host, names), key, host, f"a request for {what}", lets
+    director = _csr(key, "director", [x509.DNSName(host)])
+    yield director, key, host, "the common name director", "programs that read the common name believe it"
+    der, mallory = _csr(key, host).public_bytes(Encoding.DER), new_private_key()
+    theirs, hers = (
+        one.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for one in (key, mallory)
     )
-    expect(
-        ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in purposes,
-        "OpenSSL does not take anyExtendedKeyUsage for a particular purpose; name the two that are meant",
-    )
-    expect(ExtendedKeyUsageOID.SERVER_AUTH in purposes, "a server would be refused with it: serverAuth is missing")
-    expect(ExtendedKeyUsageOID.CLIENT_AUTH in purposes, "a client would be refused with it: clientAuth is missing")
-    expect(len(list(purposes)) == 2, "exactly two purposes were asked for, each of them once")
-    constraints = _wish(answer, x509.BasicConstraints)
-    expect(constraints is None or not constraints.ca, "it may sign certificates; two roles in TLS do not need that")
-    expect(_wish(answer, x509.SubjectAlternativeName) is not None, "as a server it needs a name: the subjectAltName")
-    expect(answer.issuer != answer.subject, "it signed itself; let example-ca sign it")
-    return "serverAuth and clientAuth, both named: two doors, on purpose, and no third"
+    flipped = der[:-1] + bytes([der[-1] ^ 1])
+    for what, changed in (("Mallory's public key in it", der.replace(theirs, hers)), ("a flipped bit", flipped)):
+        lets = "nobody has shown to hold the key"
+        yield x509.load_der_x509_csr(changed), key, host, f"a request with {what}", lets
+    for extension, lets in _GREEDY:
+        yield _csr(key, host, None, extension), key, host, "", lets
 
 
-def _wish(of: x509.Certificate | x509.CertificateSigningRequest, kind: type[x509.ExtensionType]) -> Any:
-    try:
-        return of.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
+def _csr(
+    key: PrivateKey, name: str, names: list[x509.GeneralName] | None = None, *extensions: x509.ExtensionType
+) -> x509.CertificateSigningRequest:
+    """Make a request for a name, and for others in its subjectAltName: the same one if none are given."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    san = [x509.DNSName(name)] if names is None else names
+    for extension in (*([x509.SubjectAlternativeName(san)] if san else ()), *extensions):
+        builder = builder.add_extension(extension, critical=bool(random.randrange(2)))
+    return builder.sign(key, signature_hash(key))
 
 
-_MYSTERY: dict[str, set[str]] = {
-    "a": {"CA flag"},
-    "b": set(),
-    "c": {"validity", "purpose"},
-    "d": {"signature"},
-}
-
-
-def mystery_certificates(ca: CertificateAuthority) -> dict[str, tuple[x509.Certificate, x509.Certificate]]:
-    """Make the certificates that `failing_checks` asks about, by letter, each with its alleged issuer.
-
-    `ca` has an RSA key, and so have all the others.
-    """
-    host = ca.issue("localhost", SERVER, names=["localhost"], key_type="rsa-2048")
-    twin = CertificateAuthority.create(ca.certificate.subject.rfc4514_string().removeprefix("CN="), key_type="rsa-2048")
-    rogue = copy.copy(ca)  # the constructor would not let a leaf sign
-    rogue.certificate, rogue.private_key = host.certificate, host.private_key
-
-    def leaf(issuer: CertificateAuthority, profile: Profile, **options: Any) -> x509.Certificate:
-        return issuer.issue("localhost", profile, names=["localhost"], **options).certificate
-
-    last_week = datetime.now(UTC) - timedelta(days=7)
+def _foreign_names(host: str) -> dict[str, tuple[list[x509.GeneralName], str]]:
+    posed, own = "a service could pose as a host that is not below mesh.example", x509.DNSName(host)
     return {
-        "a": (leaf(rogue, SERVER), host.certificate),
-        "b": (host.certificate, ca.certificate),
-        "c": (leaf(ca, CLIENT, days=1, not_before=last_week), ca.certificate),
-        "d": (leaf(twin, SERVER), ca.certificate),
+        "another domain": ([x509.DNSName("shop.example")], posed),
+        "a second name elsewhere": ([own, x509.DNSName("bank.example")], posed),
+        "a first name elsewhere": ([x509.DNSName("bank.example"), own], posed),
+        "a domain that ends alike": ([x509.DNSName(f"evil{_DOMAIN}")], posed),
+        "a domain that begins alike": ([x509.DNSName(f"{host}.evil.example")], posed),
+        "a wildcard": ([x509.DNSName(f"*.{_DOMAIN}")], "one service could pose as all the others"),
+        "a URI": (
+            [own, x509.UniformResourceIdentifier(f"spiffe://{host}")],
+            "somebody may decide by names of that kind",
+        ),
+        "a mailbox": ([own, x509.RFC822Name(f"boss@{host}")], "somebody may decide by names of that kind"),
+        "no name": ([], "a client would have to believe the common name"),
     }
 
 
-@checker('a dictionary from each letter to a set of checks, such as {"a": {"names"}, "b": set()}')
-def failing_checks(answer: Any) -> str:
-    """Which checks each of `mystery_certificates` fails, shown by a server."""
-    checks = {"signature", "names", "validity", "CA flag", "purpose"}
-    given = {letter: {failed} if isinstance(failed, str) else set(failed) for letter, failed in dict(answer).items()}
-    expect(set(given) == set(_MYSTERY), f"there are four certificates: {', '.join(_MYSTERY)}")
-    for letter, failed in given.items():
-        expect(failed <= checks, f"{letter}: the checks are called {', '.join(sorted(checks))}")
-    for letter, truth in _MYSTERY.items():
-        expect(
-            not given[letter] - truth,
-            f"{letter} passes a check that you say it fails; ask check(leaf, issuer, purpose)",
-        )
-        expect(given[letter] == truth, f"{letter} fails a check that you have not named; the role is the server's")
-    return "one is sound, two have one fault each, and one has two"
-
-
-@checker("a function that takes a CSR and returns True or False")
-def asks_to_be_a_ca(answer: Any) -> str:
-    """A function that tells requests for a CA's power from honest ones."""
-    expect(callable(answer), "the answer is the function itself, without parentheses after its name")
-    for asks, extensions, hint in _REQUESTS:
-        said = answer(_request(extensions))
-        expect(isinstance(said, bool), f"it returns {type(said).__name__}; True or False is wanted")
-        expect(said is asks, hint)
-    return "CA:TRUE and keyCertSign are both found, and no honest request is turned away"
-
-
-def _key_usage(**usages: bool) -> x509.KeyUsage:
-    names = inspect.signature(x509.KeyUsage).parameters
-    return x509.KeyUsage(**{name: usages.get(name, False) for name in names})
-
-
-_REQUESTS: tuple[tuple[bool, tuple[x509.ExtensionType, ...], str], ...] = (
-    (False, (), "it turns away a request without any extension, which asks for nothing"),
-    (False, (x509.SubjectAlternativeName([x509.DNSName("localhost")]),), "it turns away a request for a name alone"),
-    (True, (x509.BasicConstraints(ca=True, path_length=None),), "it lets through a request that asks for CA:TRUE"),
-    (
-        True,
-        (x509.BasicConstraints(ca=True, path_length=0), _key_usage(key_cert_sign=True)),
-        "it lets through a request for CA:TRUE with a pathLenConstraint",
-    ),
-    (
-        True,
-        (_key_usage(key_cert_sign=True),),
-        "it lets through a request that asks for keyCertSign, without a word about CA:TRUE",
-    ),
-    (
-        False,
-        (x509.BasicConstraints(ca=False, path_length=None), _key_usage(digital_signature=True)),
-        "it turns away a request that says CA:FALSE and asks to sign handshakes: having an extension is no crime",
-    ),
+_SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
 )
-
-
-def _request(extensions: tuple[x509.ExtensionType, ...]) -> x509.CertificateSigningRequest:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "printer")])
-    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
-    for extension in extensions:
-        builder = builder.add_extension(extension, critical=False)
-    return builder.sign(new_private_key(), hashes.SHA256())
+_EXTENDED_VALIDATION = x509.PolicyInformation(x509.ObjectIdentifier("2.23.140.1.1"), None)
+_GREEDY: tuple[tuple[x509.ExtensionType, str], ...] = (
+    (x509.BasicConstraints(True, None), "a service could sign in anyone's name"),
+    (x509.BasicConstraints(True, 0), "a service could sign in anyone's name"),
+    (_SIGNS, "a service could sign in anyone's name"),
+    (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), "it would be good for anything"),
+    (x509.ExtendedKeyUsage([SERVER_AUTH, ExtendedKeyUsageOID.CODE_SIGNING]), "it would sign programs, too"),
+    (x509.CertificatePolicies([_EXTENDED_VALIDATION]), "it would boast of a check that nobody made"),
+    (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), "you would sign what you cannot read"),
+)
