@@ -15,6 +15,7 @@ from mtlslab.notebook.exercises.page_06 import VAULT_TEXT, both_at_fault, open_v
 from mtlslab.notebook.exercises.page_07 import message_that_proves, no_certificate_crossed, record_number
 from mtlslab.notebook.exercises.page_08 import PUZZLES, broken, repaired_chain, repaired_key, repaired_purpose
 from mtlslab.notebook.exercises.page_09 import alert_numbers, client_by_openssl, who_accepts_it
+from mtlslab.notebook.exercises.page_10 import four_doors, guards_the_reports, mended_door, reads_the_caller
 
 __all__ = [
     "CHALLENGE",
@@ -32,16 +33,20 @@ __all__ = [
     "client_by_openssl",
     "csr_of_a_service",
     "failing_checks",
+    "four_doors",
     "from_node",
+    "guards_the_reports",
     "insisting_context",
     "kinds_of_names",
     "locked_key",
+    "mended_door",
     "message_that_proves",
     "mystery_certificates",
     "no_certificate_crossed",
     "open_vault",
     "pem_by_hand",
     "proof_of_the_key",
+    "reads_the_caller",
     "record_number",
     "refused_by_the_client",
     "repaired_chain",
