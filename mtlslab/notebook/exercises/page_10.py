@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,9 @@ from cryptography.x509.oid import NameOID
 
 from mtlslab.authority import CertificateAuthority
 from mtlslab.client import Answer, exchange
-from mtlslab.contexts import client_context, show, trust
+from mtlslab.contexts import common, show, trust
 from mtlslab.credentials import Credential, signature_hash
-from mtlslab.notebook.exercises.guard import Guarded
+from mtlslab.notebook.exercises.guard import Guarded, Outcome
 from mtlslab.notebook.exercises.judges import Case, NotYet, checker, expect, genuine, try_cases
 from mtlslab.profiles import CLIENT, SERVER
 from mtlslab.server import Reply, Request, Server
@@ -27,6 +28,18 @@ from mtlslab.server import Reply, Request, Server
 PLACE = ".callers.example"
 
 
+class _Reading(Case):
+    """A certificate to read. Whoever is called somebody has a hint that says what that would let happen."""
+
+    def judge(self, outcome: Outcome, what: str) -> None:
+        """Raise `NotYet` unless the reader said what is wanted."""
+        said = outcome.value
+        expect(outcome.error is None, f"for {self.name}, {what} raised {outcome.told}; let it return a name, or None")
+        expect(said is not None or self.wants is None, f"{what} says None for {self.name}: {self.lets}")
+        expect(self.wants is not None or said is None, f"{what} says {repr(said)[:60]} for {self.name}: {self.lets}")
+        super().judge(outcome, what)
+
+
 @checker("a function of a certificate and its authority's, which returns a name or None")
 def reads_the_caller(answer: Any) -> str:
     """A function that returns the name in a certificate's one DNS name, or None."""
@@ -34,7 +47,7 @@ def reads_the_caller(answer: Any) -> str:
     return "one kind of name, exactly one of it, the whole of it as it is written, and the word of its own authority"
 
 
-def _readings() -> Iterator[Case]:
+def _readings() -> Iterator[_Reading]:
     """Yield honest callers, and others who would like to be one of them."""
     ca = CertificateAuthority.create("callers-ca")
     name = random.choice(("alice", "bob", "carol", "dave")) + str(random.randrange(10**4))
@@ -51,9 +64,9 @@ def _readings() -> Iterator[Case]:
         ),
     }
     for what, (subject, names) in honest.items():
-        yield Case(f"{what}, {name}", name, "an honest caller stays outside", _asked(ca, subject, names))
+        yield _Reading(f"{what}, {name}", name, "an honest caller stays outside", _asked(ca, subject, names))
     for what, lets, names in _lookalikes(name):
-        yield Case(what, None, lets, _asked(ca, common, names))
+        yield _Reading(what, None, lets, _asked(ca, common, names))
     foreign = (
         (
             "a certificate that another authority signed",
@@ -64,9 +77,9 @@ def _readings() -> Iterator[Case]:
     )
     for what, other, lets in foreign:
         signed = _asked(CertificateAuthority.create(other), common, [dns(whole)])[0]
-        yield Case(what, None, lets, (signed, ca.certificate))
+        yield _Reading(what, None, lets, (signed, ca.certificate))
     forged = _forged(_asked(ca, "CN=mallory", [dns("m" * len(name) + PLACE)])[0], b"m" * len(name), name.encode())
-    yield Case(
+    yield _Reading(
         "a certificate that was altered after it was signed",
         None,
         "whoever can edit a file is whoever they like",
@@ -184,8 +197,9 @@ def guards_the_reports(answer: Any) -> str:
     expect(callable(answer), "the answer is the function itself, without parentheses after its name")
     for _ in range(2):
         calls = [*_honest(), *_attacks()]
-        for call, status in guarded(random.sample(calls, len(calls))):
-            _judge(call, status)
+        statuses = dict(guarded(random.sample(calls, len(calls))))
+        for call in calls:
+            _judge(call, statuses[call])
     return f"{len(calls)} calls, twice, in any order: what a rule allows, and nothing else"
 
 
@@ -383,39 +397,42 @@ def mended_door(answer: Any) -> str:
     expect(_drawn[name] not in _SAFE, f"{name} turns away who has no certificate, if you knock: it is another one")
     ca = CertificateAuthority.create("example-ca")
     server = ca.issue("localhost", SERVER, names=["localhost"])
-    refused = "with it a caller gets in who"
-    for who, caller, path in _knocks(ca):
-        answered = _through(server, ca, mended, caller, path)
-        if caller is not None and who == "alice":
+    for (who, _, path), answered in _through(server, ca, mended):
+        if who == "alice":
             expect(answered.status == 200, f"alice, whom it is for, is turned away ({answered.status or 'by TLS'})")
         else:
-            expect(not answered.ok, f"{refused} {who}, at {path}")
-            expect(answered.status is None or 400 <= answered.status < 500, f"{who} meets an error: {answered.status}")
+            expect(not answered.ok, f"with it a caller gets in who {who}, at {path}")
+            expect(answered.status is None or 400 <= answered.status < 500, f"who {who} gets {answered.status}")
     return "what fails open looks like what works, until somebody knocks who has no certificate"
 
 
-def _knocks(ca: CertificateAuthority) -> list[tuple[str, Credential | None, str]]:
+_Knock = tuple[str, Credential | None, str]
+
+
+def _knocks(ca: CertificateAuthority) -> list[_Knock]:
     alice = ca.issue("alice", CLIENT)
     stranger = CertificateAuthority.create("example-ca").issue("alice", CLIENT)
-    nobody = "shows no certificate"
-    callers = (("alice", alice), (nobody, None), ("comes from another authority", stranger))
+    callers = (("alice", alice), ("shows no certificate", None), ("comes from another authority", stranger))
     paths = ("/", "/admin", f"/reports/{random.randrange(10**6)}")
-    return random.sample([(who, caller, path) for who, caller in callers for path in paths], 9)
+    return [(who, caller, path) for who, caller in callers for path in paths]
 
 
-def _through(server: Credential, ca: CertificateAuthority, door: Door, caller: Credential | None, path: str) -> Answer:
-    """Knock at a mended door. Raises `NotYet` for arguments that no server can be started with."""
+def _through(server: Credential, ca: CertificateAuthority, door: Door) -> Iterator[tuple[_Knock, Answer]]:
+    """Knock at a mended door, in any order. Raises `NotYet` for arguments that no server can be started with."""
     expect(set(door) <= {"client_auth", "app"}, "client_auth and app are all that there is to change")
-    context = client_context()
-    trust(context, [ca.certificate])
-    if caller is not None:
-        show(context, caller)
-    application = door.get("app")
-    guarded = Guarded(application, "the application") if application is not None else None
+    guarded = Guarded(door["app"], "the application") if "app" in door else None
     options = {**door, **({"app": guarded} if guarded else {})}
     try:
         running = Server(server, client_ca=ca.certificate, port=0, **options)
     except Exception as error:
         raise NotYet(f"no server starts with these arguments: {error}") from None
+    knocks, answers = _knocks(ca), {}
     with running:
-        return exchange(running.url + path, context, sent_certificate=caller is not None)
+        for place in random.sample(range(len(knocks)), len(knocks)):
+            _, caller, path = knocks[place]
+            context = common(ssl.PROTOCOL_TLS_CLIENT)
+            trust(context, [ca.certificate])
+            if caller is not None:
+                show(context, caller)
+            answers[place] = exchange(running.url + path, context, sent_certificate=caller is not None)
+    yield from ((knock, answers[place]) for place, knock in enumerate(knocks))
