@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TypeVar
+from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -39,6 +40,12 @@ from mtlslab.profiles import CLIENT, ISSUING_CA, KEY_USAGES, PURPOSES, ROOT, Pro
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far before now a certificate begins, so that a peer whose clock is behind accepts it."""
+
+CALLERS = "https://callers.example/"
+"""Where the URI of a client begins that asks for no name of its own: a domain that nobody can own (RFC 2606 §2).
+
+A URI is a name that every server can read, and that no client takes for a host's.
+"""
 
 _EARLIEST = datetime(1950, 1, 1, tzinfo=UTC)
 """The first moment that UTCTime can name (RFC 5280 §4.1.2.5.1)."""
@@ -97,7 +104,8 @@ class CertificateAuthority:
         """Sign a request (RFC 2986) for one purpose.
 
         `days` counts from `not_before` (an aware datetime; default: now, less `CLOCK_SKEW`); the certificate never
-        outlives this CA's own. A client that names no host has its subject as subjectAltName (RFC 5280 §4.2.1.6).
+        outlives this CA's own. A client that asks for no name has its common name as one, in a URI after `CALLERS`, or
+        its whole subject, where that is more than a common name (RFC 5280 §4.2.1.6).
         Raises `errors.CSRRefused`, or `errors.CannotIssue` where the fault is not the CSR's.
         """
         if profile is ROOT:
@@ -105,8 +113,8 @@ class CertificateAuthority:
         public_key = _proven_public_key(csr)
         _refuse_wishes(csr, profile)
         san = _checked_names(csr, profile)
-        if san is None and profile is CLIENT:  # cryptography's verifier wants one of everybody: the subject, once more
-            san = x509.SubjectAlternativeName([x509.DirectoryName(csr.subject)])
+        if san is None and profile is CLIENT:  # cryptography's verifier wants one of everybody
+            san = x509.SubjectAlternativeName([_caller(csr.subject)])
         begin, end = _validity(days, not_before, self.certificate.not_valid_after_utc)
         builder = _builder(csr.subject, public_key, profile, begin, end)
         if san is not None:
@@ -245,6 +253,15 @@ def _checked_names(csr: x509.CertificateSigningRequest, profile: Profile) -> x50
     if not subject and (profile.ca or not list(san or ())):
         raise errors.CSRRefused("bad-name", "it has no subject: nobody to certify (RFC 5280 §4.1.2.6)")
     return san if list(san or ()) else None
+
+
+def _caller(subject: x509.Name) -> x509.GeneralName:
+    """Return the subject once more as a subjectAltName: a URI, which gRPC and Node.js read, or a directoryName."""
+    attributes = list(subject)
+    common_name = str(attributes[0].value)
+    if len(attributes) > 1 or attributes[0].oid != NameOID.COMMON_NAME or not common_name.strip("."):
+        return x509.DirectoryName(subject)
+    return x509.UniformResourceIdentifier(CALLERS + quote(common_name, safe=""))
 
 
 def _check_general_name(name: x509.GeneralName) -> None:

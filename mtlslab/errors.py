@@ -145,3 +145,25 @@ class ProgramTimeout(MtlslabError, TimeoutError):
     def __init__(self, command: str, seconds: float) -> None:
         self.command, self.seconds = command, seconds
         super().__init__(f"{command!r} did not end within {seconds:g} s, and was stopped")
+
+
+class IdentityRefused(MtlslabError, ValueError):
+    """A certificate that is verified, or not, but names nobody by the rules that were asked for.
+
+    Fields: `rule` (where it stands: "X509-SVID §2", "RFC 5280 §4.2.1.6") and `problem` (how the certificate breaks it).
+    """
+
+    def __init__(self, rule: str, problem: str) -> None:
+        self.rule, self.problem = rule, problem
+        super().__init__(f"{problem} ({rule})")
+
+
+class ServerFailed(MtlslabError, RuntimeError):
+    """A server in a thread of this process that ended, or stayed silent, instead of answering.
+
+    Fields: `server` (its name) and `problem` (what it died of, in its own words).
+    """
+
+    def __init__(self, server: str, problem: str) -> None:
+        self.server, self.problem = server, problem
+        super().__init__(f"{server} does not serve: {problem}; see its options")

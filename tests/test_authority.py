@@ -174,16 +174,26 @@ def test_issue_makes_a_whole_credential(ca: CertificateAuthority) -> None:
     assert [str(name.value) for name in san] == [*LOCALHOST, "spiffe://example.org/web"]
 
 
-def test_every_client_has_a_san(ca: CertificateAuthority) -> None:
-    """Some verifiers want one of everybody: a client that names no host has its subject there, and a CA has none."""
+def test_every_client_has_a_name_that_others_can_read(ca: CertificateAuthority) -> None:
+    """A client that asks for no name has its own in a URI: gRPC reads those, DNS names and e-mail addresses only."""
     san = x509.SubjectAlternativeName
-    for name in ("client", "Alice Smith"):
+    names = {"client": "client", "Alice Smith": "Alice%20Smith", "\u0430lice": "%D0%B0lice", "a#b?%": "a%23b%3F%25"}
+    for name, written in names.items():
         certificate = ca.issue(name, CLIENT).certificate
-        assert list(certificate.extensions.get_extension_for_class(san).value) == [
-            x509.DirectoryName(certificate.subject)
-        ]
+        shown = list(certificate.extensions.get_extension_for_class(san).value)
+        assert shown == [x509.UniformResourceIdentifier(f"https://callers.example/{written}")]
     issuing = ca.issue("issuing", ISSUING_CA).certificate
     assert OID.SUBJECT_ALTERNATIVE_NAME not in {extension.oid for extension in issuing.extensions}
+
+
+def test_a_subject_that_is_more_than_a_common_name_is_its_own_san(ca: CertificateAuthority) -> None:
+    """One organisation's alice is not another's, and `..` is no end of a URI: such a subject stands whole."""
+    key = new_private_key()
+    for subject in ("CN=alice,O=Example", "O=Example", "CN=alice,CN=admin", "CN=.."):
+        name = x509.Name.from_rfc4514_string(subject)
+        request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+        san = ca.sign(request, CLIENT).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert list(san) == [x509.DirectoryName(name)]
 
 
 # --- validity -------------------------------------------------------------------------------------

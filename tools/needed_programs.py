@@ -7,9 +7,10 @@ a program that is missing fails.
 import os
 from pathlib import Path
 
-from mtlslab.notebook import programs
+from mtlslab.notebook import programs, servers
 
 NEEDED = {"09-openssl-node-and-curl": ("openssl", "curl", "node")}
+PACKAGES = {"10-who-is-calling": tuple(servers.PACKAGES)}
 
 REQUIRED = "MTLSLAB_REQUIRE_TOOLS"
 
@@ -21,5 +22,5 @@ def are_required() -> bool:
 
 def why_to_skip(notebook: Path) -> str | None:
     """Return why this notebook cannot be run here, or None if it can, or must."""
-    absent = [] if are_required() else programs.missing(*NEEDED.get(notebook.stem, ()))
-    return "; ".join(map(str, absent)) or None
+    absent = (*programs.missing(*NEEDED.get(notebook.stem, ())), *servers.missing(*PACKAGES.get(notebook.stem, ())))
+    return None if are_required() else "; ".join(map(str, absent)) or None

@@ -53,6 +53,7 @@ TLS13: dict[str, tuple[str, str]] = {
 
 SECTIONS: dict[str, dict[str, str]] = {
     "2818": {"3.1": "Server Identity"},
+    "2606": {"2": "TLDs for Testing, & Documentation Examples"},
     "2986": {"3": "Overview"},
     "3279": {"2.2.3": "Elliptic Curve Digital Signature Algorithm"},
     "5246": {
@@ -130,6 +131,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "9.3.2": "HEAD",
         "10.1.1": "Expect",
         "15": "Status Codes",
+        "15.5.2": "401 Unauthorized",
     },
     "9113": {"9.2.3": "TLS 1.3 Features"},
     "9325": {"4.2": "Cipher Suites for TLS 1.2"},

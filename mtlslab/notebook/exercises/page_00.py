@@ -16,6 +16,8 @@ from mtlslab.notebook.exercises.judges import NotYet, checker, dial, doors, expe
 from mtlslab.profiles import SERVER
 from mtlslab.server import Server
 
+__all__ = ["bag_for_alice", "refused_by_the_client"]
+
 
 def _server(ca: CertificateAuthority) -> Server:
     """Make a server like the page's, that the reader has not seen."""

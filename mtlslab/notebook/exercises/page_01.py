@@ -22,6 +22,8 @@ from mtlslab.credentials import Credential, read_certificates
 from mtlslab.notebook.exercises.judges import Case, Guarded, NotYet, checker, expect, fresh_name, try_cases
 from mtlslab.profiles import SERVER
 
+__all__ = ["certificate_off_the_wire", "pem_by_hand", "proof_of_the_key"]
+
 FIRST, LAST = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 SEQUENCE = b"\x30\x82"
 

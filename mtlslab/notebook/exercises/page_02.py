@@ -30,6 +30,8 @@ from mtlslab.notebook.exercises.judges import (
 )
 from mtlslab.profiles import SERVER
 
+__all__ = ["root_on_a_short_lead", "tells_roots"]
+
 
 @checker("a function that takes a name and a number of days, and returns a certificate and its key")
 def root_on_a_short_lead(answer: Any) -> str:

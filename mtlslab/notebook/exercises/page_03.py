@@ -16,6 +16,8 @@ from mtlslab.credentials import general_name, new_csr, new_private_key, signatur
 from mtlslab.notebook.exercises.judges import Case, Guarded, NotYet, checker, expect, fresh_name, try_cases
 from mtlslab.profiles import CLIENT
 
+__all__ = ["front_desk", "steal_a_public_key"]
+
 
 @checker("a function that takes a CSR as DER, and a set of names, and returns True or False")
 def front_desk(answer: Any) -> str:

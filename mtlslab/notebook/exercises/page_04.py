@@ -28,6 +28,8 @@ from mtlslab.notebook.exercises.judges import (
 )
 from mtlslab.profiles import CLIENT, SERVER
 
+__all__ = ["refuses_the_greedy", "verifies_chains"]
+
 SERVER_AUTH, CLIENT_AUTH = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 
 

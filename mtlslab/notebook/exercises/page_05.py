@@ -35,6 +35,8 @@ from mtlslab.notebook.exercises.judges import (
 from mtlslab.profiles import CLIENT, SERVER
 from mtlslab.server import Reply, Request
 
+__all__ = ["authorizing_app", "insisting_context", "lets_go"]
+
 # --- a context that insists ------------------------------------------------------------------------
 
 _LET_IN = {

@@ -27,6 +27,8 @@ from mtlslab.profiles import CLIENT, SERVER
 from mtlslab.refusals import End, Refusal
 from mtlslab.server import Server
 
+__all__ = ["both_at_fault", "open_vault", "vault", "who_refused"]
+
 # --- who refused -----------------------------------------------------------------------------------
 
 

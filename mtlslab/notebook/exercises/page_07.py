@@ -16,6 +16,8 @@ from mtlslab.handshake import Transcript, record
 from mtlslab.notebook.exercises.judges import Case, Guarded, checker, expect, fresh_name, genuine, try_cases
 from mtlslab.profiles import CLIENT, SERVER
 
+__all__ = ["no_certificate_crossed", "opens_records", "verifies_client"]
+
 # --- open any record -------------------------------------------------------------------------------
 
 

@@ -18,6 +18,8 @@ from mtlslab.notebook import programs
 from mtlslab.notebook.exercises.judges import NotYet, checker, doors, expect, genuine, handshake
 from mtlslab.profiles import CLIENT
 
+__all__ = ["client_by_openssl", "two_minds"]
+
 # --- a certificate for Alice -----------------------------------------------------------------------
 
 

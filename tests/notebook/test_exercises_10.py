@@ -1,0 +1,405 @@
+"""The checkers of notebook 10 turn away the wrong answers that people give, each with a hint that helps."""
+
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from mtlslab import Reply
+from mtlslab.identity import Identity
+from mtlslab.notebook import exercises
+from mtlslab.notebook.exercises import page_10
+
+OTHER_KINDS = [0, "", "yes", [], {}, object(), b"\x00", 3.5, {"a": 1}, ["a"], ("a", "b"), ("north", None), lambda: 1]
+
+
+@pytest.mark.parametrize("name", ["reads_the_caller", "guards_the_reports", "mended_door"])
+def test_any_other_kind_of_answer_gets_a_hint(name: str) -> None:
+    """Whatever a learner puts there, the checker says 'Not yet' and never raises; None is not attempted."""
+    exercises.four_doors()
+    check = exercises.CHECKERS[name]
+    assert check(None).text.startswith("Not attempted yet")
+    for answer in OTHER_KINDS:
+        assert check(answer).text.startswith("Not yet: "), answer
+
+
+# --- a reader that nobody fools -------------------------------------------------------------------
+
+PATTERN = r"([a-z0-9]+)\.callers\.example"
+
+
+def hosts(certificate: x509.Certificate) -> list[str]:
+    try:
+        san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return san.get_values_for_type(x509.DNSName)
+
+
+def is_signed(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except Exception:
+        return False
+    return True
+
+
+def reader(
+    names: Callable[[x509.Certificate], list[str]] = hosts,
+    pick: Callable[[list[str]], str | None] = lambda found: found[0] if len(found) == 1 else None,
+    match: Callable[[str], re.Match[str] | None] = lambda host: re.fullmatch(PATTERN, host),
+    signed: Callable[[x509.Certificate, x509.Certificate], bool] = is_signed,
+) -> Callable[[x509.Certificate, x509.Certificate], str | None]:
+    """A right reader, or one with a part of it replaced."""
+
+    def read(certificate: x509.Certificate, authority: x509.Certificate) -> str | None:
+        host = pick(names(certificate))
+        found = match(host) if host is not None else None
+        return found[1] if found and signed(certificate, authority) else None
+
+    return read
+
+
+def by_identity(certificate: x509.Certificate, authority: x509.Certificate) -> str | None:
+    if not is_signed(certificate, authority):
+        return None
+    name, _, place = (Identity.of(certificate).names.get("DNS", ("",)) * 1)[0].partition(".")
+    only = len(Identity.of(certificate).names.get("DNS", ())) == 1
+    plain = name.isascii() and name.isalnum() and name == name.lower()
+    return name if only and plain and place == "callers.example" else None
+
+
+@pytest.mark.parametrize("right", [reader(), by_identity], ids=["a pattern", "pieces"])
+def test_a_right_reader_is_right(right: Callable[..., str | None]) -> None:
+    """A reader with a pattern and one without are both right, again and again."""
+    for _ in range(3):
+        assert exercises.reads_the_caller(right).correct, exercises.reads_the_caller(right).text
+
+
+def common_names(certificate: x509.Certificate) -> list[str]:
+    return [
+        str(name.value) + ".callers.example" for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    ]
+
+
+def all_names(certificate: x509.Certificate) -> list[str]:
+    return hosts(certificate) or common_names(certificate)
+
+
+def hosts_and_uris(certificate: x509.Certificate) -> list[str]:
+    found = hosts(certificate)
+    for one in certificate.extensions:
+        if isinstance(one.value, x509.SubjectAlternativeName) and not found:
+            found = [
+                uri.removeprefix("https://").rstrip("/")
+                for uri in one.value.get_values_for_type(x509.UniformResourceIdentifier)
+            ]
+    return found
+
+
+def raises(certificate: x509.Certificate, authority: x509.Certificate) -> str | None:
+    certificate.verify_directly_issued_by(authority)
+    return str(
+        certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
+            x509.DNSName
+        )[0]
+    )
+
+
+WRONG_READERS: dict[str, tuple[Callable[..., Any], str]] = {
+    "the common name": (
+        reader(common_names, lambda found: found[0] if found else None),
+        "honest caller",
+    ),
+    "the common name where no DNS name is": (reader(all_names), "common name is text"),
+    "a URI where no DNS name is": (reader(hosts_and_uris), "another kind of name"),
+    "the first of two": (reader(pick=lambda found: found[0] if found else None), "who has two names"),
+    "the last of two": (reader(pick=lambda found: found[-1] if found else None), "who has two names"),
+    "any that fits": (
+        reader(pick=lambda found: next((one for one in found if re.fullmatch(PATTERN, one)), None)),
+        "who has two names",
+    ),
+    "match, not fullmatch": (reader(match=lambda host: re.match(PATTERN, host)), "owns another domain"),
+    "search": (reader(match=lambda host: re.search(PATTERN, host)), "owns another domain"),
+    "a dollar": (reader(match=lambda host: re.match(PATTERN + "$", host)), "line break"),
+    "dots not escaped": (reader(match=lambda host: re.fullmatch("([a-z0-9]+).callers.example", host)), "any character"),
+    "any case": (reader(match=lambda host: re.fullmatch(PATTERN, host, re.IGNORECASE)), "two spellings"),
+    "lower case made": (reader(match=lambda host: re.fullmatch(PATTERN, host.lower())), "two spellings"),
+    "stripped": (reader(match=lambda host: re.fullmatch(PATTERN, host.strip().rstrip("."))), "two spellings"),
+    "as C reads": (reader(match=lambda host: re.fullmatch(PATTERN, host.partition("\0")[0])), "null byte"),
+    "a wildcard": (reader(match=lambda host: re.fullmatch(r"([a-z0-9*]+)\.callers\.example", host)), "everybody"),
+    "hyphens": (
+        reader(match=lambda host: re.fullmatch(r"([a-z0-9-]+)\.callers\.example", host)),
+        "looks like|letters and digits",
+    ),
+    "several labels": (reader(match=lambda host: re.fullmatch(r"(.+)\.callers\.example", host)), "Not yet"),
+    "an empty name": (reader(match=lambda host: re.fullmatch(r"([a-z0-9]*)\.callers\.example", host)), "empty name"),
+    "nobody's signature": (reader(signed=lambda *_: True), "any authority|whoever can edit"),
+    "the issuer's name": (reader(signed=lambda one, ca: one.issuer == ca.subject), "compare the key|whoever can edit"),
+    "everybody is alice": (lambda *_: "alice", "Not yet"),
+    "nobody is anybody": (lambda *_: None, "says None"),
+    "the certificate's own objects": (lambda one, _: one.subject, "Not yet"),
+    "a reader that raises": (raises, "raised|honest"),
+    "a reader of one argument": (common_names, "raised"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_READERS)
+def test_a_careless_reader_learns_what_it_lets_happen(name: str) -> None:
+    """Each careless reader is turned away, every time, with a hint that says who would get in."""
+    wrong, hint = WRONG_READERS[name]
+    for _ in range(3):
+        said = exercises.reads_the_caller(wrong)
+        assert said.correct is False
+        assert re.search(hint, said.text), said.text
+
+
+# --- guard the reports ----------------------------------------------------------------------------
+
+RULES = {"alice": {"/reports": "GET POST"}, "bob": {"/reports": "GET"}, "carol": {"/admin": "GET DELETE"}}
+PLAIN = r"(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+"
+
+
+def guard(
+    *,
+    who: Callable[[dict[str, Any]], Any] = lambda scope: scope.get("state", {}).get("who"),
+    path: Callable[[dict[str, Any]], str] = lambda scope: scope["path"],
+    method: Callable[[dict[str, Any]], str] = lambda scope: scope["method"],
+    plain: Callable[[str], object] = lambda path: re.fullmatch(PLAIN, path),
+    below: Callable[[str, str], bool] = lambda path, place: path == place or path.startswith(place + "/"),
+    nobody: int = 401,
+    refused: int = 403,
+    health: Callable[[Any, str, str], bool] = lambda who, method, path: (
+        bool(who) and (method, path) == ("GET", "/health")
+    ),
+) -> Callable[..., Any]:
+    """A right application, or one with a part of it replaced."""
+
+    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        name, there, how = who(scope), path(scope), method(scope)
+        allowed = plain(there) and any(
+            how in methods.split() and below(there, place) for place, methods in RULES.get(name, {}).items()
+        )
+        status = nobody if not name else 200 if allowed or health(name, how, there) else refused
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    return application
+
+
+class Application:
+    """An application with a class around it, as Starlette's are."""
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await guard()(scope, receive, send)
+
+
+def segments(path: str) -> bool:
+    return path.startswith("/") and all(
+        part not in ("", ".", "..") and re.fullmatch("[A-Za-z0-9._-]+", part) for part in path.split("/")[1:]
+    )
+
+
+@pytest.mark.parametrize(
+    "right",
+    [guard(), guard(refused=404), guard(plain=segments), Application(), guard(path=lambda s: s["raw_path"].decode())],
+    ids=["by a pattern", "with 404", "by segments", "a class", "by the raw path"],
+)
+def test_a_right_guard_is_right(right: Callable[..., Any]) -> None:
+    """Patterns, segments, the path as it came, another status from 400 to 499, a class: all are right."""
+    for _ in range(2):
+        assert exercises.guards_the_reports(right).correct, exercises.guards_the_reports(right).text
+
+
+def test_the_attack_has_a_hundred_calls() -> None:
+    """At least a hundred calls must be refused, and some twenty be answered."""
+    assert len(list(page_10._attacks())) >= 100
+    assert len(list(page_10._honest())) >= 20
+
+
+def header(scope: dict[str, Any], name: bytes) -> str | None:
+    return next((value.decode() for key, value in scope["headers"] if key == name), None)
+
+
+def sticky() -> Callable[..., Any]:
+    last: list[str] = []
+
+    def who(scope: dict[str, Any]) -> Any:
+        if name := scope.get("state", {}).get("who"):
+            last[:] = [name]
+        return last[0] if last else None
+
+    return guard(who=who)
+
+
+async def silent(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    pass
+
+
+async def forgetful(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    await guard(who=lambda scope: scope["state"]["who"])(scope, receive, send)
+
+
+def synchronous(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    pass
+
+
+WRONG_GUARDS: dict[str, tuple[Callable[..., Any], str]] = {
+    "every place is below": (guard(below=lambda *_: True), "forgiving|anybody|no rule|begins alike"),
+    "startswith without a slash": (
+        guard(below=lambda path, place: path.startswith(place)),
+        "reportsx is another place|begins alike",
+    ),
+    "any path": (guard(plain=lambda _: True), "forgiving server"),
+    "no dots after a slash only": (guard(plain=lambda path: "/../" not in path), "forgiving server"),
+    "no double dots": (guard(plain=lambda path: ".." not in path), "forgiving server"),
+    "lower case made": (guard(who=lambda scope: (scope.get("state", {}).get("who") or "").lower()), "looks like alice"),
+    "stripped": (guard(who=lambda scope: (scope.get("state", {}).get("who") or "").strip()), "looks like alice"),
+    "health for all methods": (guard(health=lambda who, _, path: bool(who) and path == "/health"), "method"),
+    "health begins": (
+        guard(health=lambda who, method, path: bool(who) and method == "GET" and path.startswith("/health")),
+        "begins alike|carol",
+    ),
+    "403 for nobody": (guard(nobody=403), "401"),
+    "500 for the refused": (guard(refused=500), "Not yet"),
+    "200 for the refused": (guard(refused=200), "gets 200"),
+    "nobody is let in": (guard(nobody=200), "401"),
+    "a header": (
+        guard(who=lambda scope: header(scope, b"x-forwarded-user") or scope.get("state", {}).get("who")),
+        "header",
+    ),
+    "a header for the method": (
+        guard(method=lambda scope: header(scope, b"x-http-method-override") or scope["method"]),
+        "header",
+    ),
+    "a header for the path": (guard(path=lambda scope: header(scope, b"x-original-url") or scope["path"]), "header"),
+    "methods in upper case": (guard(method=lambda scope: scope["method"].upper()), "method"),
+    "the path with its query": (
+        guard(path=lambda scope: scope["path"] + (b"?" + scope["query_string"]).decode().rstrip("?")),
+        "honest caller",
+    ),
+    "the last caller remembered": (sticky(), "401|looks|who has no name|nobody"),
+    "no answer": (silent, "http.response.start"),
+    "a state that must be there": (forgetful, "KeyError"),
+    "no coroutine": (synchronous, "Not yet"),
+    "nobody at all": (guard(below=lambda *_: False), "honest caller"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_GUARDS)
+def test_a_careless_guard_learns_what_it_lets_happen(name: str) -> None:
+    """Each careless application is turned away, every time, with a hint that says what it lets happen."""
+    wrong, hint = WRONG_GUARDS[name]
+    for _ in range(2):
+        said = exercises.guards_the_reports(wrong)
+        assert said.correct is False
+        assert re.search(hint, said.text), said.text
+
+
+def test_an_application_that_never_answers_is_given_up() -> None:
+    """A checker does not wait for ever, and leaves no thread of the answer's behind that keeps Python alive."""
+
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        while True:
+            await send({"type": "http.response.start", "status": 200})
+
+    said = exercises.guards_the_reports(endless)
+    assert said.correct is False
+    assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
+
+
+# --- the open door --------------------------------------------------------------------------------
+
+
+def the_open_one(doors: dict[str, Any]) -> str:
+    return next(name for name, door in doors.items() if door not in page_10._SAFE)
+
+
+def asks(req: Any) -> Reply:
+    return Reply("", status=401) if req.client is None else Reply("hello")
+
+
+def test_four_doors_are_drawn_anew() -> None:
+    """Each drawing has three safe doors and an open one; which and why varies."""
+    drawings = [exercises.four_doors() for _ in range(60)]
+    assert all(sum(door in page_10._SAFE for door in doors.values()) == 3 for doors in drawings)
+    assert {the_open_one(doors) for doors in drawings} == {"north", "east", "south", "west"}
+    assert len({(door["client_auth"], door["app"]) for doors in drawings for door in doors.values()}) == 7
+
+
+@pytest.mark.parametrize("fault", range(len(page_10._OPEN)))
+def test_each_open_door_can_be_mended_in_two_ways(fault: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TLS that insists is right whatever the application does, and so is an application that asks, if TLS asks too."""
+    monkeypatch.setattr(page_10, "_OPEN", page_10._OPEN[fault : fault + 1])
+    doors = exercises.four_doors()
+    name = the_open_one(doors)
+    for mended in (
+        {**doors[name], "client_auth": "required"},
+        {"client_auth": "optional", "app": asks},
+        {"client_auth": "required"},
+    ):
+        said = exercises.mended_door((name, mended))
+        assert said.correct, said.text
+    assert exercises.mended_door((name, doors[name])).text.startswith("Not yet: with it a caller gets in who shows no")
+
+
+WRONG_DOORS: dict[str, tuple[dict[str, Any], str]] = {
+    "nobody is asked": ({"client_auth": "none", "app": lambda _: "welcome"}, "shows no certificate|another authority"),
+    "nobody is asked, and all are refused": ({"client_auth": "none", "app": asks}, "alice, whom it is for"),
+    "nobody gets in": ({"client_auth": "required", "app": lambda _: Reply("", status=403)}, "alice, whom it is for"),
+    "an application that fails": ({"client_auth": "optional", "app": lambda req: req.client.subject.x}, "alice"),
+    "an error for nobody": ({"client_auth": "optional", "app": lambda req: str(req.client.subject)}, "gets 500"),
+    "a redirect for nobody": (
+        {"client_auth": "optional", "app": lambda req: "in" if req.client else Reply("", status=302)},
+        "Not yet",
+    ),
+    "another word": ({"client_auth": "sometimes", "app": asks}, "no server starts"),
+    "another option": ({"client_auth": "required", "client_ca": None}, "all that there is to change"),
+    "no application": ({"client_auth": "required", "app": 7}, "without parentheses"),
+    "only / is guarded": (
+        {"client_auth": "optional", "app": lambda req: asks(req) if req.path == "/" else Reply("in")},
+        "shows no certificate",
+    ),
+    "only /admin is guarded": (
+        {"client_auth": "optional", "app": lambda req: asks(req) if req.path == "/admin" else Reply("in")},
+        "shows no certificate",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_DOORS)
+def test_a_door_that_is_not_mended_is_turned_away(name: str) -> None:
+    """Each mending that lets nobody's caller in, or alice out, is turned away with a hint."""
+    doors = exercises.four_doors()
+    mended, hint = WRONG_DOORS[name]
+    said = exercises.mended_door((the_open_one(doors), mended))
+    assert said.correct is False
+    assert re.search(hint, said.text), said.text
+
+
+def test_a_safe_door_is_not_the_open_one() -> None:
+    """Whoever guesses is told to knock; so is who changes the drawn dictionary before naming a safe door."""
+    doors = exercises.four_doors()
+    for name in set(doors) - {the_open_one(doors)}:
+        doors[name]["client_auth"] = "none"
+        said = exercises.mended_door((name, {"client_auth": "required"}))
+        assert said.correct is False
+        assert "another one" in said.text
+    assert exercises.mended_door(("middle", {"client_auth": "required"})).correct is False
+
+
+def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The three checkers write no file and leave no thread."""
+    monkeypatch.chdir(tmp_path)
+    before = threading.active_count()
+    doors = exercises.four_doors()
+    assert exercises.reads_the_caller(reader()).correct
+    assert exercises.guards_the_reports(guard()).correct
+    assert exercises.mended_door((the_open_one(doors), {"client_auth": "required"})).correct
+    assert list(tmp_path.iterdir()) == []
+    assert threading.active_count() == before
