@@ -145,3 +145,15 @@ class ProgramTimeout(MtlslabError, TimeoutError):
     def __init__(self, command: str, seconds: float) -> None:
         self.command, self.seconds = command, seconds
         super().__init__(f"{command!r} did not end within {seconds:g} s, and was stopped")
+
+
+class HeaderRefused(MtlslabError, ValueError):
+    """A header that should hold the caller's certificate, as a proxy hands it on, and may not be believed.
+
+    Fields: `header` (its usual name), `rule` (what its value breaks, with the RFC's section where there is one) and
+    `absent` (True where the value is a proxy's way of saying that the caller showed no certificate).
+    """
+
+    def __init__(self, header: str, rule: str, *, absent: bool = False) -> None:
+        self.header, self.rule, self.absent = header, rule, absent
+        super().__init__(f"{header}: {rule}")
