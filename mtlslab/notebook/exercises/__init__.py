@@ -23,15 +23,26 @@ from mtlslab.notebook.exercises.page_08 import (
     repaired_purpose,
 )
 from mtlslab.notebook.exercises.page_09 import client_by_openssl, two_minds
+from mtlslab.notebook.exercises.page_11 import (
+    BROKEN,
+    LEAKY,
+    bob_as_alice,
+    identify,
+    mended_configuration,
+    strict_reader,
+)
 
 __all__ = [
+    "BROKEN",
     "CHECKERS",
+    "LEAKY",
     "PUZZLES",
     "VAULT_TEXT",
     "Feedback",
     "asks_to_be_a_ca",
     "authorizing_app",
     "bag_for_alice",
+    "bob_as_alice",
     "both_at_fault",
     "both_roles",
     "broken",
@@ -40,7 +51,9 @@ __all__ = [
     "failing_checks",
     "from_node",
     "front_desk",
+    "identify",
     "insisting_context",
+    "mended_configuration",
     "message_that_proves",
     "mystery_certificates",
     "named_faults",
@@ -54,6 +67,7 @@ __all__ = [
     "repaired_purpose",
     "root_on_a_short_lead",
     "steal_a_public_key",
+    "strict_reader",
     "tells_roots",
     "two_minds",
     "vault",
