@@ -20,7 +20,7 @@ from mtlslab.authority import CertificateAuthority
 from mtlslab.client import Answer, request
 from mtlslab.credentials import certificate_pem
 from mtlslab.notebook import proxies
-from mtlslab.notebook.exercises.judges import NotYet, checker, expect
+from mtlslab.notebook.exercises.judges import Guarded, NotYet, checker, expect
 from mtlslab.probe import probe
 from mtlslab.profiles import CLIENT, SERVER
 
@@ -32,28 +32,22 @@ Headers = list[tuple[str, str]]
 @checker("a function that takes a list of (name, value) pairs, and returns a certificate or None, or raises ValueError")
 def strict_reader(answer: Any) -> str:
     """Judge a reader of Client-Cert by what it makes of headers that it has not seen, right ones and forged ones."""
-    expect(callable(answer), "the answer is the function itself, without parentheses")
+    reader = Guarded(answer)
     alice, bob, padded, huge = _four_certificates()
     for headers, wanted, hint in _rightful(alice, bob, padded):
-        got = _read(answer, headers, hint)
+        outcome = reader.attempt(list(headers))
+        expect(outcome.error is None, f"it raises {outcome.told} where all is well: {hint}")
+        got = outcome.value
         expect(got is None or isinstance(got, x509.Certificate), "return the x509.Certificate itself, or None")
         expect(got == wanted, hint)
     for headers, allowed, hint in _doubtful(alice, bob, padded, huge):
-        try:
-            got = answer(list(headers))
-        except ValueError:
-            continue
-        except Exception as error:
-            raise NotYet(f"for doubtful headers it raises {type(error).__name__}, not ValueError: {hint}") from None
-        expect(got in allowed, hint)
+        outcome = reader.attempt(list(headers))
+        if outcome.error is None:
+            expect(outcome.value in allowed, f"it believes a doubtful header: {hint}")
+        else:
+            kind = type(outcome.error).__name__
+            expect(isinstance(outcome.error, ValueError), f"where it doubts it raises {kind}, not ValueError: {hint}")
     return "it has one reading for each value, or none. mtlslab.client_cert.decode is as strict about the value"
-
-
-def _read(answer: Callable[[Headers], object], headers: Headers, hint: str) -> object:
-    try:
-        return answer(list(headers))
-    except Exception as error:
-        raise NotYet(f"it raises {type(error).__name__} where all is well: {hint}") from None
 
 
 def _four_certificates() -> tuple[x509.Certificate, ...]:
