@@ -15,6 +15,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,16 @@ def _find(name: str) -> Path:
         path = Path("/usr/sbin") / name
         if not os.access(path, os.X_OK):
             raise errors.ProgramMissing(name, error.problem, f"install it: {proxy.install}") from None
-    said = programs.run(f"'{path.as_posix()}' {proxy.version}", path.parent).output
+    said = _version(path, proxy.version)
     if not re.search(proxy.pattern, said, re.MULTILINE):
         first = next(iter(said.splitlines()), "nothing")
         raise errors.ProgramMissing(name, f"it says {first!r}", f"this page needs {proxy.wanted}: {proxy.install}")
     return path
+
+
+@lru_cache
+def _version(path: Path, argument: str) -> str:
+    return programs.run(f"'{path.as_posix()}' {argument}", path.parent).output
 
 
 @contextmanager

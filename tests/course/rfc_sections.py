@@ -145,6 +145,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "9113": {"9.2.3": "TLS 1.3 Features"},
     "9325": {"4.2": "Cipher Suites for TLS 1.2"},
     "9440": {
+        "1": "Introduction",
         "2": "HTTP Header Fields and Processing Rules",
         "2.1": "Encoding",
         "2.2": "Client-Cert HTTP Header Field",
