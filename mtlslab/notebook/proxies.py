@@ -30,12 +30,14 @@ PACKAGES = 'pip install -e ".[servers]"'
 class Proxy:
     """A proxy that the page runs.
 
-    Fields: `wanted`, in words; `command`, as typed, with `{path}` for its configuration's file; `version`, the argument
-    that makes it tell its version, and `pattern`, what must be found there; `install`, how to get it.
+    Fields: `wanted`, in words; `arguments`, with `{path}` for its configuration's file, that run it, and `check` those
+    that have it say what is wrong with that file; `version`, the argument that makes it tell its version, and
+    `pattern`, what must be found there; `install`, how to get it.
     """
 
     wanted: str
-    command: str
+    arguments: str
+    check: str
     version: str
     pattern: str
     install: str
@@ -43,17 +45,28 @@ class Proxy:
 
 PROXIES: dict[str, Proxy] = {
     "caddy": Proxy(
-        "Caddy 2.10 or newer", "caddy run --adapter caddyfile --config {path}", "version", r"^v2\.[1-9]\d", PACKAGES
+        "Caddy 2.10 or newer",
+        "run --adapter caddyfile --config {path}",
+        "validate --adapter caddyfile --config {path}",
+        "version",
+        r"^v(?:2\.[1-9]\d|[3-9])",
+        PACKAGES,
     ),
     "nginx": Proxy(
         "nginx 1.18 or newer",
-        "nginx -p . -e stderr -c {path}",
+        "-p . -e stderr -c {path}",
+        "-t -p . -e stderr -c {path}",
         "-v",
-        r"nginx/1\.(?:1[89]|[2-9]\d)",
+        r"nginx/(?:1\.(?:1[89]|[2-9]\d)|[2-9])",
         "sudo apt install nginx",
     ),
     "haproxy": Proxy(
-        "HAProxy 2.4 or newer", "haproxy -db -f {path}", "-v", r"version (?:2\.[4-9]|[3-9])", "sudo apt install haproxy"
+        "HAProxy 2.4 or newer",
+        "-db -f {path}",
+        "-c -f {path}",
+        "-v",
+        r"version (?:2\.[4-9]|[3-9])",
+        "sudo apt install haproxy",
     ),
 }
 """The proxies of notebook 11, by name. Debian keeps the last two in /usr/sbin, which is not on everybody's PATH."""
@@ -99,10 +112,14 @@ def running(name: str, configuration: str, folder: str | os.PathLike[str], app: 
     path, port = _find(name), free_port()
     file = Path(folder) / f"{name}-{port}.conf"
     file.write_text(configuration.replace("@PORT@", str(port)).replace("@APP@", app), encoding="utf-8")
-    command = PROXIES[name].command.format(path=file.name).removeprefix(name)
+    program = f"'{path.as_posix()}'"
     try:
-        with serving(f"'{path.as_posix()}'{command}", folder, port=port) as proxy:
+        with serving(f"{program} {PROXIES[name].arguments.format(path=file.name)}", folder, port=port) as proxy:
             yield proxy
+    except errors.ProgramFailed as error:
+        # Caddy 2.11 does not always say what it has against a configuration when it runs it.
+        said = programs.run(f"{program} {PROXIES[name].check.format(path=file.name)}", folder).output
+        raise errors.ProgramFailed(error.command, error.exit_code, f"{error.stderr}\n{said}") from None
     finally:
         file.unlink()
 

@@ -49,7 +49,11 @@ def _answering(addresses: list[str], port: int, timeout: float) -> str:
 
 
 def lookalike(victim: x509.Certificate) -> Credential:
-    """Make a credential with the victim's names, from a CA with its CA's name: nobody should believe it."""
+    """Make a credential with the victim's names, from a CA with its CA's name: nobody should believe it.
+
+    It names that other CA's key, so that a verifier looks for it, and does not find it, instead of finding its own CA's
+    signature wrong: the first is what some proxies let pass.
+    """
     authority = CertificateAuthority.create("lookalike")
     key, now = new_private_key(), datetime.now(UTC)
     builder = x509.CertificateBuilder(
@@ -63,6 +67,8 @@ def lookalike(victim: x509.Certificate) -> Credential:
     for extension in victim.extensions:
         if isinstance(extension.value, x509.SubjectAlternativeName | x509.ExtendedKeyUsage | x509.KeyUsage):
             builder = builder.add_extension(extension.value, extension.critical)
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.private_key.public_key())
+    builder = builder.add_extension(identifier, critical=False)
     return Credential(builder.sign(authority.private_key, signature_hash(authority.private_key)), key)
 
 
