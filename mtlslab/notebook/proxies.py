@@ -53,19 +53,19 @@ PROXIES: dict[str, Proxy] = {
         PACKAGES,
     ),
     "nginx": Proxy(
-        "nginx 1.18 or newer",
+        "nginx 1.20 or newer",
         "-p . -e stderr -c {path}",
         "-t -p . -e stderr -c {path}",
         "-v",
-        r"nginx/(?:1\.(?:1[89]|[2-9]\d)|[2-9])",
+        r"nginx/(?:1\.[2-9]\d|[2-9])",
         "sudo apt install nginx",
     ),
     "haproxy": Proxy(
-        "HAProxy 2.4 or newer",
+        "HAProxy 2.6 or newer",
         "-db -f {path}",
         "-c -f {path}",
         "-v",
-        r"version (?:2\.[4-9]|[3-9])",
+        r"version (?:2\.[6-9]|[3-9])",
         "sudo apt install haproxy",
     ),
 }
@@ -190,14 +190,14 @@ def behind(app: ASGIApp, unix: str | os.PathLike[str] | None = None) -> Iterator
     """
     _find_hypercorn()
     from hypercorn.asyncio import serve
-    from hypercorn.config import Config
+    from hypercorn.config import Config, Sockets
 
     config, stop = Config(), asyncio.Event()
     config.accesslog = config.errorlog = None
     config.graceful_timeout = 0.2
     with _listening(unix) as listener:
         address = str(unix) if unix else f"127.0.0.1:{listener.getsockname()[1]}"
-        config.bind = [f"fd://{os.dup(listener.fileno()) if os.name != 'nt' else listener.fileno()}"]
+        config.create_sockets = lambda: Sockets([], [listener], [])  # type: ignore[method-assign] # none with TLS, none for QUIC
         loop = asyncio.new_event_loop()
         work = serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
         thread = threading.Thread(target=loop.run_until_complete, args=(work,), daemon=True)

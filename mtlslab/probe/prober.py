@@ -169,6 +169,15 @@ def _run(prober: _Prober, victim: x509.Certificate, past: Wire | None, public: s
     if public:
         yield from _another_name(prober, public)
     yield _admin(prober)
+    _must_still_answer(prober)
+
+
+def _must_still_answer(prober: _Prober) -> None:
+    """A refusal says something only where the same credential, without an attack, is let in before and afterwards."""
+    reply = prober.ask(attacks.NONE)
+    if prober.markers.named(reply.text if reply.ok else "") != "me":
+        problem = f"it stopped answering the good credential during the run ({prober.seen(reply)})"
+        raise errors.OptionRefused("url", f"{problem}, so a refusal proves nothing; lift its limit on requests")
 
 
 def _must_tell_who_calls(prober: _Prober) -> None:

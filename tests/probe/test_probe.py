@@ -193,6 +193,13 @@ def test_what_cannot_be_compared_is_an_error(deployment: Deployment, app: App, p
         deployment.probed(app)
 
 
+def test_a_limit_on_requests_is_no_clean_bill(deployment: Deployment) -> None:
+    """A deployment that refuses everybody after some requests has not stopped the attacks: the run says so."""
+    count = iter(range(1000))
+    with pytest.raises(errors.OptionRefused, match=r"stopped answering .*429"):
+        deployment.probed(lambda request: who(request) if next(count) < 20 else Reply("slow down", 429))
+
+
 def test_bad_options_are_named(deployment: Deployment, tmp_path: Path) -> None:
     """The wrong CA, oneself as the victim, no TLS, no such file: each error names its option or file."""
     other = CertificateAuthority.create("other-ca")
