@@ -1,4 +1,5 @@
-"""The command line: `python -m mtlslab diagnose https://host:port --cacert ca.crt --cert client.crt --key client.key`.
+"""The command line: `python -m mtlslab diagnose https://host:port --cacert ca.crt --cert client.crt --key client.key`,
+and `probe`, which attacks one's own deployment behind a proxy.
 
 Exit status: 0 when all is well, 1 when something was found, 2 on bad usage.
 """
@@ -11,8 +12,9 @@ import sys
 from collections.abc import Sequence
 
 from mtlslab.diagnosis import command as diagnose
+from mtlslab.probe import command as probe
 
-COMMANDS = (diagnose,)
+COMMANDS = (diagnose, probe)
 """Each adds its parser with `add_to`, and that parser's default `run` does the work and returns the exit status."""
 
 

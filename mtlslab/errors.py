@@ -167,3 +167,15 @@ class ServerFailed(MtlslabError, RuntimeError):
     def __init__(self, server: str, problem: str) -> None:
         self.server, self.problem = server, problem
         super().__init__(f"{server} does not serve: {problem}; see its options")
+
+
+class HeaderRefused(MtlslabError, ValueError):
+    """A header that should hold the caller's certificate, as a proxy hands it on, and may not be believed.
+
+    Fields: `header` (its usual name), `rule` (what its value breaks, with the RFC's section where there is one) and
+    `absent` (True where the value is a proxy's way of saying that the caller showed no certificate).
+    """
+
+    def __init__(self, header: str, rule: str, *, absent: bool = False) -> None:
+        self.header, self.rule, self.absent = header, rule, absent
+        super().__init__(f"{header}: {rule}")

@@ -56,6 +56,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "2606": {"2": "TLDs for Testing, & Documentation Examples"},
     "2986": {"3": "Overview"},
     "3279": {"2.2.3": "Elliptic Curve Digital Signature Algorithm"},
+    "4648": {"3.5": "Canonical Encoding", "4": "Base 64 Encoding"},
     "5246": {
         "5": "HMAC and the Pseudorandom Function",
         "6": "The TLS Record Protocol",
@@ -125,9 +126,19 @@ SECTIONS: dict[str, dict[str, str]] = {
     "8422": {"5.4": "Server Key Exchange"},
     "8555": {"7.4": "Applying for Certificate Issuance", "8": "Identifier Validation Challenges"},
     "8879": {"4": "Compressed Certificate Message", "7.3": "Compression Algorithms"},
+    "8941": {
+        "3.3.5": "Byte Sequences",
+        "4.2.1": "Parsing a List",
+        "4.2.7": "Parsing a Byte Sequence",
+    },
     "9110": {
         "4.2.2": "https URI Scheme",
+        "5.1": "Field Names",
         "5.5": "Field Values",
+        "6.5.1": "Limitations on Use of Trailers",
+        "7.4": "Rejecting Misdirected Requests",
+        "7.6.1": "Connection",
+        "7.8": "Upgrade",
         "9.3.2": "HEAD",
         "10.1.1": "Expect",
         "15": "Status Codes",
@@ -136,6 +147,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "9113": {"9.2.3": "TLS 1.3 Features"},
     "9325": {"4.2": "Cipher Suites for TLS 1.2"},
     "9440": {
+        "1": "Introduction",
         "2": "HTTP Header Fields and Processing Rules",
         "2.1": "Encoding",
         "2.2": "Client-Cert HTTP Header Field",

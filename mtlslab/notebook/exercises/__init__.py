@@ -17,4 +17,5 @@ from mtlslab.notebook.exercises.page_07 import *  # noqa: F403
 from mtlslab.notebook.exercises.page_08 import *  # noqa: F403
 from mtlslab.notebook.exercises.page_09 import *  # noqa: F403
 from mtlslab.notebook.exercises.page_10 import *  # noqa: F403
+from mtlslab.notebook.exercises.page_11 import *  # noqa: F403
 from mtlslab.notebook.exercises.progress import progress as progress

@@ -27,7 +27,7 @@ from mtlslab.profiles import CLIENT, SERVER
 from mtlslab.refusals import End, Refusal
 from mtlslab.server import Server
 
-__all__ = ["both_at_fault", "open_vault", "vault", "who_refused"]
+__all__ = ["VAULT_TEXT", "both_at_fault", "open_vault", "vault", "who_refused"]
 
 # --- who refused -----------------------------------------------------------------------------------
 

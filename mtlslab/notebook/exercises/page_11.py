@@ -1,0 +1,314 @@
+"""The exercises of notebook 11, behind a proxy."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+import string
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mtlslab import client_cert, display, errors
+from mtlslab.authority import CertificateAuthority
+from mtlslab.client import Answer, request
+from mtlslab.credentials import certificate_pem
+from mtlslab.notebook import proxies
+from mtlslab.notebook.exercises.judges import Guarded, NotYet, checker, expect
+from mtlslab.probe import probe
+from mtlslab.profiles import CLIENT, SERVER
+
+__all__ = ["BROKEN", "LEAKY", "bob_as_alice", "identify", "mended_configuration", "strict_reader"]
+
+# --- a strict reader ------------------------------------------------------------------------------
+
+Headers = list[tuple[str, str]]
+
+
+@checker("a function that takes a list of (name, value) pairs, and returns a certificate or None, or raises ValueError")
+def strict_reader(answer: Any) -> str:
+    """Judge a reader of Client-Cert by what it makes of headers that it has not seen, right ones and forged ones."""
+    reader = Guarded(answer)
+    alice, bob, padded, huge = _four_certificates()
+    for headers, wanted, hint in _rightful(alice, bob, padded):
+        outcome = reader.attempt(list(headers))
+        expect(outcome.error is None, f"it raises {outcome.told} where all is well: {hint}")
+        got = outcome.value
+        expect(got is None or isinstance(got, x509.Certificate), "return the x509.Certificate itself, or None")
+        expect(got == wanted, hint)
+    for headers, allowed, hint in _doubtful(alice, bob, padded, huge):
+        outcome = reader.attempt(list(headers))
+        if outcome.error is None:
+            expect(outcome.value in allowed, f"it believes a doubtful header: {hint}")
+        else:
+            kind = type(outcome.error).__name__
+            expect(isinstance(outcome.error, ValueError), f"where it doubts it raises {kind}, not ValueError: {hint}")
+    return "it has one reading for each value, or none. mtlslab.client_cert.decode is as strict about the value"
+
+
+def _four_certificates() -> tuple[x509.Certificate, ...]:
+    """Two callers; one whose Base64 ends in padding; and one that is too long to read."""
+    ca = CertificateAuthority.create("example-ca")
+    alice, bob = (ca.issue(f"{name}-{secrets.token_hex(4)}", CLIENT).certificate for name in ("alice", "bob"))
+    sized = (ca.issue("carol" + "l" * extra, CLIENT).certificate for extra in range(64))
+    padded = next(one for one in sized if len(one.public_bytes(Encoding.DER)) % 3)
+    huge = ca.issue("huge", CLIENT, names=[f"host-{number:04}.example" for number in range(900)]).certificate
+    return alice, bob, padded, huge
+
+
+def _rightful(
+    alice: x509.Certificate, bob: x509.Certificate, padded: x509.Certificate
+) -> Iterator[tuple[Headers, x509.Certificate | None, str]]:
+    value = client_cert.encode(alice)
+    yield [("client-cert", value)], alice, "a good Client-Cert is the caller's certificate"
+    yield [("Client-Cert", value)], alice, "the case of a header's name does not matter (RFC 9110 §5.1)"
+    yield (
+        [("host", "localhost"), ("CLIENT-CERT", client_cert.encode(bob)), ("accept", "*/*")],
+        bob,
+        "other headers may stand beside it",
+    )
+    yield [("client-cert", client_cert.encode(padded))], padded, "Base64 may end in = signs"
+    yield [], None, "without the header it is nobody: return None"
+    yield [("host", "localhost")], None, "without the header it is nobody: return None"
+    yield [("client-cert", "")], None, "nginx sends nothing for nobody, others an empty value: return None"
+    yield [("client-cert", "::")], None, "Caddy and HAProxy write :: for a caller without a certificate: return None"
+
+
+def _doubtful(
+    alice: x509.Certificate, bob: x509.Certificate, padded: x509.Certificate, huge: x509.Certificate
+) -> Iterator[tuple[Headers, tuple[x509.Certificate | None, ...], str]]:
+    """Yield headers, what may be returned for them if no ValueError is raised, and the hint."""
+    good, other = client_cert.encode(alice), client_cert.encode(bob)
+    der, name = alice.public_bytes(Encoding.DER), "client-cert"
+    twice = "a header that came twice has no right value (RFC 9440 §2.2)"
+    for headers in ([(name, good), (name, other)], [(name, good), (name, good)], [("Client-Cert", good), (name, "")]):
+        yield headers, (), twice
+    yield [(name, "::"), (name, good)], (), twice
+    junk = "a lenient decoder skips what is not Base64, and finds a certificate in it all the same"
+    values = {
+        "two values in one header": (f"{good}, {other}", f"{good},{other}", f"FORGED,{good}", good + other),
+        "the colons belong to the form (RFC 9440 §2.1)": (good.strip(":"), good[1:], good[:-1], f":{good}:"),
+        junk: (f":FORGED:{good}", good.replace("A", "A ", 1), good[:70] + "\n" + good[70:], good + "\n", f" {good}"),
+        "no parameters: RFC 9440 defines none": (f"{good};a=1",),
+        "it holds no certificate": ("FORGED", ":FORGED:", ":AAAA:", ":", "-"),
+        "the certificate is not whole, or not alone": (_wrapped(der[:-1]), _wrapped(der + b"\0"), _wrapped(der + der)),
+        "PEM inside is another form": (_wrapped(certificate_pem(alice)), certificate_pem(alice).decode()),
+        "one certificate has one Base64: encode it again, and compare": (
+            _respelt(padded),
+            _unpadded(padded),
+        ),
+        "longer than 16,384 characters": (client_cert.encode(huge), f":{'A' * 20000}:"),
+    }
+    for hint, forged in values.items():
+        for value in forged:
+            yield [(name, value)], (), hint
+    underscore = "Client_Cert is another header, which the proxy does not strip"
+    yield [("client_cert", good)], (None,), underscore
+    yield [("client_cert", good), (name, other)], (bob,), underscore
+    for near in ("client-cert-chain", "x-client-cert", "client-certificate", "xclient-cert"):
+        yield [(near, good)], (None,), f"{near} is another header"
+
+
+def _wrapped(data: bytes) -> str:
+    return f":{base64.b64encode(data).decode()}:"
+
+
+def _unpadded(certificate: x509.Certificate) -> str:
+    return client_cert.encode(certificate).replace("=", "")
+
+
+def _respelt(certificate: x509.Certificate) -> str:
+    """Set a bit that no byte needs: other text, the same bytes."""
+    text = client_cert.encode(certificate).strip(":")
+    stem = text.rstrip("=")
+    alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+    return f":{stem[:-1]}{alphabet[alphabet.index(stem[-1]) + 1]}{text[len(stem) :]}:"
+
+
+# --- two deployments ------------------------------------------------------------------------------
+
+_HEAD = """\
+{
+  admin off
+  auto_https off
+}
+https://localhost:@PORT@ {
+  bind 127.0.0.1
+"""
+
+BROKEN = (
+    _HEAD
+    + """\
+  tls server.crt server.key {
+    client_auth {
+      mode request
+      trust_pool file ca.crt
+    }
+  }
+  @known vars_regexp {http.request.tls.client.subject} .
+  request_header @known Client-Cert :{http.request.tls.client.certificate_der_base64}:
+  reverse_proxy @APP@
+}
+"""
+)
+"""A Caddyfile to mend: it should let callers without a certificate in as nobody, and nobody as somebody else."""
+
+LEAKY = (
+    _HEAD
+    + """\
+  tls server.crt server.key {
+    client_auth {
+      mode require_and_verify
+      trust_pool file ca.crt
+    }
+  }
+  request_header -Client-Cert-Chain
+  request_header -Upgrade
+  request_header Client-Cert :{http.request.tls.client.certificate_der_base64}:
+  reverse_proxy @APP@
+}
+"""
+)
+"""A Caddyfile to get past: one request of bob's, and the application below takes him for alice."""
+
+
+def identify(headers: Mapping[str, str]) -> str:
+    """Say who is calling, as an application does that once stood behind nginx."""
+    if value := headers.get("client-cert"):
+        certificate = client_cert.decode(value)
+    elif value := headers.get("x-ssl-client-cert"):  # the old proxy's
+        certificate = client_cert.decode_nginx(value)
+    else:
+        return "nobody"
+    return display.name(certificate.subject)
+
+
+async def _app(scope: proxies.Scope, _: object, send: Callable[[Any], Any]) -> None:
+    if scope["type"] != "http":
+        return
+    try:
+        text, status = (
+            identify({name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}),
+            200,
+        )
+    except errors.HeaderRefused as error:
+        text, status = ("nobody", 200) if error.absent else (str(error), 400)
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % len(text))]})
+    await send({"type": "http.response.body", "body": text.encode()})
+
+
+class _Deployment:
+    """Caddy with a configuration, the application behind it, and callers."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder, self.url = folder, url
+
+    def files(self, name: str) -> dict[str, Path]:
+        return {
+            "cacert": self.folder / "ca.crt",
+            "cert": self.folder / f"{name}.crt",
+            "key": self.folder / f"{name}.key",
+        }
+
+    def ask(self, name: str | None, headers: Mapping[str, str] | None = None) -> Answer:
+        files = self.files(name) if name else {"cacert": self.folder / "ca.crt"}
+        return request(self.url, **files, headers=headers)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _deployed(configuration: str) -> Iterator[_Deployment]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ca = CertificateAuthority.create("example-ca")
+        ca.save(folder)
+        ca.issue("localhost", SERVER, names=["localhost", "127.0.0.1"]).save(folder, "server")
+        for caller in ("alice", "bob"):
+            ca.issue(caller, CLIENT, names=[f"{caller}.example"]).save(folder, caller)
+        try:
+            with proxies.behind(_app) as app, proxies.running("caddy", configuration, folder, app) as caddy:
+                yield _Deployment(folder, caddy.url)
+        except errors.ProgramMissing as error:
+            raise NotYet(f"this exercise needs it: {error}") from None
+        except errors.ProgramFailed as error:
+            raise NotYet(f"Caddy does not run with it; its last words: {_last_words(error.stderr)}") from None
+
+
+def _last_words(log: str) -> str:
+    """Return what Caddy said last, out of the JSON that it logs."""
+    last = next(reversed(log.strip().splitlines()), "nothing")
+    found = re.search(r'"(?:error|msg)":"((?:[^"\\]|\\.)*)"', last)
+    return (found[1] if found else last)[-300:]
+
+
+@checker("a Caddyfile, as text: BROKEN with some lines changed")
+def mended_configuration(answer: Any) -> str:
+    """Judge a Caddyfile by running it: honest callers are who they are, and no probe gets through."""
+    expect(isinstance(answer, str), "the answer is a Caddyfile, as text")
+    expect("@PORT@" in answer and "@APP@" in answer, "leave @PORT@ and @APP@ in: they stand for the two addresses")
+    binds = [line.split() for line in answer.splitlines() if line.split()[:1] == ["bind"]]
+    expect(
+        bool(binds) and all(line[1:] == ["127.0.0.1"] for line in binds),
+        "listen on loopback only: bind 127.0.0.1",
+    )
+    with _deployed(answer) as deployment:
+        for name in ("alice", "bob"):
+            got = deployment.ask(name)
+            expect(got.text == f"CN={name}", f"{name}, who is honest, is {_heard(got)} now, not CN={name}")
+        expect(deployment.ask(None).text == "nobody", "a caller without a certificate must still be let in, as nobody")
+        report = probe(deployment.url, **deployment.files("bob"), victim=deployment.folder / "alice.crt")  # type: ignore[arg-type]
+    through = report.through
+    if through:
+        one = through[0]
+        count = f"not every probe is stopped ({len(through)} got through)"
+        raise NotYet(f"{count}; the first: {one.attack} (seen: {one.seen}). {one.cure}")
+    return f"{report.requests} requests, and nothing got through. Each line that you changed was a way in"
+
+
+def _heard(answer: Answer) -> str:
+    return "refused" if answer.refusal else f"status {answer.status}" if not answer.ok else answer.text
+
+
+@checker('a dictionary of headers, such as {"Client-Cert": "…"}')
+def bob_as_alice(answer: Any) -> str:
+    """Judge the headers of one request that bob sends: does the application take him for alice?"""
+    headers = _as_headers(answer)
+    names = {name.lower() for name in headers}
+    with _deployed(LEAKY) as deployment:
+        try:
+            got = deployment.ask("bob", headers)
+        except errors.OptionRefused as error:
+            raise NotYet(f"these headers cannot be sent: {error.problem}") from None
+    if got.ok and got.text == "CN=alice":
+        return "bob had the proxy throw away its own word, and put an older one in its place"
+    expect(not got.refusal, "the proxy hung up; send one well-formed request")
+    expect(got.text != "nobody", "the proxy's header is gone. Now give the application something else to believe")
+    if got.status == 400:
+        raise NotYet(f"the application looks at your header, and refuses it: {got.text}")
+    expect(got.ok, f"that gets a {got.status} from the proxy")
+    expect(got.text == "CN=bob", f"it takes bob for {got.text}; alice is wanted")
+    if "x-ssl-client-cert" in names and "connection" not in names:
+        raise NotYet("the old header arrives, and is not read while the new one is there. Can you make that go away?")
+    if "connection" in names and "x-ssl-client-cert" in names:
+        raise NotYet("you name other headers in Connection, or it is bob's certificate: which one has to go?")
+    if "client-cert" in names:
+        raise NotYet("the proxy overwrites Client-Cert; look for what it does not touch")
+    raise NotYet("it is still bob; which header does the application read when the first one is not there?")
+
+
+def _as_headers(answer: Any) -> dict[str, str]:
+    """Take a mapping, pairs, or lines of text."""
+    if isinstance(answer, str):
+        answer = [line.split(":", 1) for line in answer.splitlines() if line.strip()]
+    pairs: Iterable[Any] = answer.items() if isinstance(answer, Mapping) else answer
+    made: dict[str, str] = {}
+    for name, value in pairs:
+        key, text = (part.decode("latin-1") if isinstance(part, bytes) else str(part).strip() for part in (name, value))
+        made[key] = f"{made[key]}, {text}" if key in made else text
+    expect(bool(made), 'give the headers: {"Name": "value"}')
+    return made

@@ -1,0 +1,324 @@
+"""The checkers of notebook 11: wrong answers that people do give, right ones that look otherwise."""
+
+import base64
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+import needed_programs
+import notebook_form
+from mtlslab import CertificateAuthority, client_cert, errors
+from mtlslab.credentials import certificate_pem
+from mtlslab.notebook import exercises, programs, proxies
+from mtlslab.profiles import CLIENT
+from notebook_rules import Notebook
+
+PAGE = notebook_form.NOTEBOOKS / "11-behind-a-proxy.ipynb"
+VALUE = ":{http.request.tls.client.certificate_der_base64}:"
+
+Headers = list[tuple[str, str]]
+Reader = Callable[[Headers], Any]
+
+
+def needs_caddy() -> None:
+    if (error := proxies.missing("caddy")) and not needed_programs.are_required():
+        pytest.skip(str(error))
+
+
+# --- a strict reader ------------------------------------------------------------------------------
+
+
+def values(headers: Headers) -> list[str]:
+    return [value for name, value in headers if name.lower() == "client-cert"]
+
+
+def by_the_package(headers: Headers) -> x509.Certificate | None:
+    found = values(headers)
+    if len(found) > 1:
+        raise ValueError("twice")
+    try:
+        return client_cert.decode(found[0]) if found else None
+    except errors.HeaderRefused as error:
+        if error.absent and found[0] != "-":
+            return None
+        raise
+
+
+def by_encoding_again(headers: Headers) -> x509.Certificate | None:
+    """Lean on the comparison alone, and refuse an underscore outright."""
+    if any("_" in name for name, _ in headers):
+        raise ValueError("an underscore")
+    found = values(headers)
+    if found in ([], [""], ["::"]):
+        return None
+    (only,) = found
+    certificate = x509.load_der_x509_certificate(base64.b64decode(only))
+    if client_cert.encode(certificate) != only or len(only) > 16384:
+        raise ValueError("not its own spelling")
+    return certificate
+
+
+@pytest.mark.parametrize("reader", [by_the_package, by_encoding_again])
+def test_right_readers_are_accepted(reader: Reader) -> None:
+    """Two readers that are as strict as asked for, each in its own way."""
+    feedback = exercises.strict_reader(reader)
+    assert feedback.correct, feedback.text
+
+
+def strict(headers: Headers, **changes: Any) -> x509.Certificate | None:
+    """Read strictly, but for what `changes` lets go."""
+    get = changes.get
+    name = get("name", lambda name: name.lower() == "client-cert")
+    found = [value for header, value in headers if name(header)]
+    if len(found) > 1 and not get("last") and not get("first"):
+        raise ValueError("twice")
+    if not found or found[0] in get("nobody", ("", "::")):
+        return None
+    text = found[-1] if get("last") else found[0]
+    if get("split"):
+        text = text.split(",")[0]
+    if get("strip"):
+        text = text.strip()
+    if len(text) > get("longest", 16384):
+        raise ValueError("too long")
+    inner = re.fullmatch(get("pattern", r":([A-Za-z0-9+/]+=*):"), text)
+    if not inner:
+        raise ValueError("not a byte sequence")
+    padded = inner[1] + "=" * (-len(inner[1]) % 4) if get("pad") else inner[1]
+    certificate = x509.load_der_x509_certificate(base64.b64decode(padded, validate=not get("lenient")))
+    if not get("respelt") and client_cert.encode(certificate).strip(":") != padded.strip(":"):
+        raise ValueError("not its own spelling")
+    return certificate
+
+
+def wrong(**changes: Any) -> Reader:
+    return lambda headers: strict(headers, **changes)
+
+
+def raises_type_error(headers: Headers) -> Any:
+    try:
+        return strict(headers)
+    except ValueError:
+        raise TypeError from None
+
+
+def or_none(headers: Headers) -> Any:
+    try:
+        return strict(headers)
+    except ValueError:
+        return None
+
+
+def for_ever(_: Headers) -> None:
+    while True:
+        pass
+
+
+WRONG_READERS: dict[str, tuple[Any, str]] = {
+    "the first of two": (wrong(first=True), "came twice"),
+    "the last of two": (wrong(last=True), "came twice"),
+    "a list's first": (wrong(split=True), "two values in one header"),
+    "with blanks around": (wrong(strip=True), "lenient decoder"),
+    "no colons needed": (wrong(pattern=r":?([A-Za-z0-9+/]+=*):?"), "colons"),
+    "anything between colons": (
+        wrong(pattern=r":((?s:.)+?):", lenient=True, respelt=True),
+        "believes a doubtful header",
+    ),
+    "padding added": (wrong(pad=True), "one Base64"),
+    "another spelling": (wrong(respelt=True), "one Base64"),
+    "no longest": (wrong(longest=10**9), "16,384"),
+    "an underscore": (wrong(name=lambda name: name.lower().replace("_", "-") == "client-cert"), "Client_Cert"),
+    "its beginning": (wrong(name=lambda name: name.lower().startswith("client-cert")), "another header"),
+    "its end": (wrong(name=lambda name: name.lower().endswith("client-cert")), "another header"),
+    "the case matters": (wrong(name=lambda name: name == "client-cert"), "case"),
+    "nobody is an error": (wrong(nobody=()), "nobody"),
+    ":: is an error": (wrong(nobody=("",)), ":: "),
+    "the wrong exception": (raises_type_error, "not ValueError"),
+    "None for every doubt": (or_none, "believes a doubtful header"),
+    "the name alone": (lambda headers: (c := strict(headers)) and c.subject, "the x509.Certificate itself"),
+    "DER": (lambda headers: (c := strict(headers)) and c.public_bytes(Encoding.DER), "the x509.Certificate itself"),
+    "nothing": (lambda _: None, "the caller's certificate"),
+    "always an error": (lambda headers: headers[99], "raises IndexError"),
+    "for ever": (for_ever, "does not come back"),
+    "a certificate": (CertificateAuthority.create("x").certificate, "without parentheses"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_READERS)
+def test_wrong_readers_get_their_hint(name: str) -> None:
+    """Each leniency is found by a value that it lets in, and named."""
+    reader, hint = WRONG_READERS[name]
+    feedback = exercises.strict_reader(reader)
+    assert feedback.correct is False
+    assert hint in feedback.text
+
+
+# --- a mended configuration -----------------------------------------------------------------------
+
+LINES = "\n".join(line for line in exercises.BROKEN.splitlines() if "@known" not in line)
+ARRIVAL = "request_header -Client*\n  request_header -Upgrade"
+MENDED = LINES.replace("mode request", "mode verify_if_given").replace(
+    "reverse_proxy @APP@", f"{ARRIVAL}\n  reverse_proxy @APP@ {{\n    header_up Client-Cert {VALUE}\n  }}"
+)
+
+RIGHT_CONFIGURATIONS = {
+    "as in the solution": MENDED,
+    "named one by one": MENDED.replace("-Client*", "-Client-Cert\n  request_header -Client-Cert-Chain"),
+    "stripped on departure": MENDED.replace("  request_header -Upgrade\n", "").replace(
+        "header_up", "header_up -Upgrade\n    header_up -Client-Cert-Chain\n    header_up"
+    ),
+    "with more": MENDED.replace("request_header -Upgrade", "request_header -Upgrade\n  request_header -X-SSL*\n  log"),
+    "in a route": MENDED.replace("  request_header -Client*", "  route {\n  request_header -Client*")
+    .rstrip()
+    .removesuffix("}")
+    + "}\n}\n",
+}
+
+
+@pytest.mark.parametrize("name", RIGHT_CONFIGURATIONS)
+def test_right_configurations_are_accepted(name: str) -> None:
+    """Several texts do what is asked for."""
+    needs_caddy()
+    feedback = exercises.mended_configuration(RIGHT_CONFIGURATIONS[name])
+    assert feedback.correct, feedback.text
+
+
+WRONG_CONFIGURATIONS: dict[str, tuple[Any, str]] = {
+    "unchanged": (exercises.BROKEN, "another CA's certificate"),
+    "verified only": (exercises.BROKEN.replace("mode request", "mode verify_if_given"), "strip this header"),
+    "any certificate": (MENDED.replace("verify_if_given", "request"), "another CA's certificate"),
+    "required": (MENDED.replace("verify_if_given", "require_and_verify"), "let in, as nobody"),
+    "upgrade": (MENDED.replace("  request_header -Upgrade\n", ""), "Upgrade: h2c"),
+    "set on arrival": (
+        MENDED.replace(f"    header_up Client-Cert {VALUE}\n", "").replace(
+            "  request_header -Upgrade", f"  request_header Client-Cert {VALUE}\n  request_header -Upgrade"
+        ),
+        "set the header in the last step",
+    ),
+    "both deleted": (
+        MENDED.replace("header_up", "header_up -Client-Cert\n    header_up"),
+        "alice, who is honest, is nobody",
+    ),
+    "no header at all": (MENDED.replace(f"header_up Client-Cert {VALUE}", ""), "alice, who is honest, is nobody"),
+    "not RFC 9440": (MENDED.replace(VALUE, VALUE.strip(":")), "alice, who is honest"),
+    "everybody is alice": (MENDED.replace(VALUE, "alice"), "alice, who is honest"),
+    "no bind": (MENDED.replace("  bind 127.0.0.1\n", ""), "bind 127.0.0.1"),
+    "every address": (MENDED.replace("bind 127.0.0.1", "bind 0.0.0.0"), "bind 127.0.0.1"),
+    "no port": (MENDED.replace("@PORT@", "3000"), "@PORT@"),
+    "a slip": (MENDED.replace("request_header -Upgrade", "requestheader -Upgrade"), "requestheader"),
+    "empty": ("", "@PORT@"),
+    "another kind": (["request_header -Client*"], "as text"),
+    "a number": (5, "as text"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_CONFIGURATIONS)
+def test_wrong_configurations_get_their_hint(name: str) -> None:
+    """What still gets through, or no longer gets through, is told."""
+    needs_caddy()
+    configuration, hint = WRONG_CONFIGURATIONS[name]
+    feedback = exercises.mended_configuration(configuration)
+    assert feedback.correct is False
+    assert hint in feedback.text
+
+
+# --- bob as alice ---------------------------------------------------------------------------------
+
+CA = CertificateAuthority.create("example-ca")
+ALICE, BOB = (CA.issue(name, CLIENT).certificate for name in ("alice", "bob"))
+ESCAPED = quote(certificate_pem(ALICE).decode(), safe="")
+DROP = "close, Client-Cert"
+RIGHT_HEADERS: dict[str, Any] = {
+    "as in the solution": {"Connection": DROP, "X-SSL-Client-Cert": ESCAPED},
+    "in lower case": {"connection": "client-cert", "x-ssl-client-cert": ESCAPED},
+    "pairs": [("Connection", "Client-Cert"), ("X-SSL-Client-Cert", ESCAPED.removesuffix("%0A"))],
+    "lines": f"Connection: close, Client-Cert\nX-SSL-Client-Cert: {ESCAPED}\n",
+    "bytes": {b"Connection": DROP.encode(), b"X-SSL-Client-Cert": ESCAPED.encode()},
+    "with more": {"Connection": DROP, "X-SSL-Client-Cert": ESCAPED, "Client-Cert": "FORGED", "Accept": "*/*"},
+}
+
+
+@pytest.mark.parametrize("name", RIGHT_HEADERS)
+def test_the_way_in_is_accepted_in_any_form(name: str) -> None:
+    """A dictionary, pairs or lines; either case; alice's certificate with or without its last line break."""
+    needs_caddy()
+    feedback = exercises.bob_as_alice(RIGHT_HEADERS[name])
+    assert feedback.correct, feedback.text
+
+
+WRONG_HEADERS: dict[str, tuple[Any, str]] = {
+    "the new header": ({"Client-Cert": client_cert.encode(ALICE)}, "overwrites Client-Cert"),
+    "the old header": ({"X-SSL-Client-Cert": ESCAPED}, "Can you make that go away?"),
+    "Connection alone": ({"Connection": DROP}, "something else to believe"),
+    "both dropped": ({"Connection": f"{DROP}, X-SSL-Client-Cert", "X-SSL-Client-Cert": ESCAPED}, "something else"),
+    "the wrong one dropped": (
+        {"Connection": "close, X-SSL-Client-Cert", "X-SSL-Client-Cert": ESCAPED},
+        "which one has to go",
+    ),
+    "RFC 9440 in the old": ({"Connection": DROP, "X-SSL-Client-Cert": client_cert.encode(ALICE)}, "refuses it"),
+    "a name": ({"Connection": DROP, "X-SSL-Client-Cert": "CN=alice"}, "refuses it"),
+    "bob's": (
+        {"Connection": DROP, "X-SSL-Client-Cert": quote(certificate_pem(BOB).decode(), safe="")},
+        "bob's certificate",
+    ),
+    "an underscore": ({"Connection": DROP, "X_SSL_Client_Cert": ESCAPED}, "something else to believe"),
+    "upgrade": ({"Connection": "Upgrade", "Upgrade": "h2c"}, "it is still bob"),
+    "the chain": ({"Client-Cert-Chain": client_cert.encode(ALICE)}, "it is still bob"),
+    "a line break": ({"X": f"1\r\nClient-Cert: {client_cert.encode(ALICE)}"}, "cannot be sent"),
+    "another host": ({"Host": "evil.example"}, "421"),
+    "empty": ({}, "give the headers"),
+    "a URL": ("https://localhost", "it is still bob"),
+    "a number": (5, "a dictionary of headers"),
+    "a key": (CA.private_key, "a dictionary of headers"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_HEADERS)
+def test_other_requests_get_their_hint(name: str) -> None:
+    """Half of the way is told from none of it."""
+    needs_caddy()
+    headers, hint = WRONG_HEADERS[name]
+    feedback = exercises.bob_as_alice(headers)
+    assert feedback.correct is False
+    assert hint in feedback.text
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+def test_without_caddy_exercises_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader who has no Caddy is told what to install, and not that the answer is wrong."""
+    monkeypatch.setattr(programs, "find", _nothing)
+    for checker, answer in ((exercises.mended_configuration, MENDED), (exercises.bob_as_alice, {"A": "b"})):
+        feedback = checker(answer)
+        assert feedback.correct is False
+        assert ".[servers]" in feedback.text
+
+
+def _nothing(name: str, *_: object) -> Any:
+    raise errors.ProgramMissing(name, "it is not on the PATH", "install it")
+
+
+@pytest.mark.parametrize("absent", ["everything", "hypercorn"])
+def test_cells_say_what_is_missing_and_do_not_fail(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str], absent: str
+) -> None:
+    """Without a proxy, or without hypercorn, the page runs to its end, and its cells name what is missing."""
+    if absent == "hypercorn":
+        monkeypatch.setattr(proxies, "_find_hypercorn", lambda: _nothing("hypercorn"))
+    else:
+        monkeypatch.setattr(programs, "find", _nothing)
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {}
+    for cell in Notebook(PAGE).code:
+        exec(compile(cell.source, cell.id, "exec", dont_inherit=True), namespace)
+    said = capsys.readouterr().out
+    for name in ("caddy", "nginx", "haproxy") if absent == "everything" else ("hypercorn",):
+        assert f"{name}: it is not on the PATH" in said

@@ -1,0 +1,399 @@
+"""Proxies run as the page runs them: right configurations let nothing through, and each hole its own attack."""
+
+import contextlib
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+import needed_programs
+from given import LOCALHOST
+from mtlslab import CertificateAuthority, Request, Server, client_cert, display, errors, request
+from mtlslab.notebook import programs, proxies
+from mtlslab.probe import Report, probe
+from mtlslab.profiles import CLIENT, SERVER
+
+VALUE = ":{http.request.tls.client.certificate_der_base64}:"
+SET, STRIP, NO_UPGRADE = f"header_up Client-Cert {VALUE}", "request_header -Client*", "request_header -Upgrade"
+CADDY = """\
+{
+  admin off
+  auto_https off
+}
+https://localhost:@PORT@ {
+  bind 127.0.0.1
+  tls server.crt server.key {
+    client_auth {
+      mode require_and_verify
+      trust_pool file ca.crt
+    }
+  }
+  request_header -Client*
+  request_header -Upgrade
+  reverse_proxy @APP@ {
+    header_up Client-Cert :{http.request.tls.client.certificate_der_base64}:
+  }
+}
+"""
+DECODERS: dict[str, Callable[[str], Any]] = {
+    "caddy": client_cert.decode,
+    "nginx": client_cert.decode_nginx,
+    "haproxy": client_cert.decode,
+}
+RIGHT = {"caddy": CADDY, "nginx": proxies.NGINX, "haproxy": proxies.HAPROXY}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with everybody's files, as the page's."""
+    folder = tmp_path_factory.mktemp("proxy")
+    ca = CertificateAuthority.create("example-ca")
+    ca.save(folder)
+    ca.issue("localhost", SERVER, names=LOCALHOST).save(folder, "server")
+    (folder / "server.pem").touch(0o600)
+    (folder / "server.pem").write_bytes((folder / "server.crt").read_bytes() + (folder / "server.key").read_bytes())
+    for name in ("alice", "bob"):
+        ca.issue(name, CLIENT).save(folder, name)
+    inner = CertificateAuthority.create("inner-ca")
+    inner.save(folder / "inner")
+    inner.issue("proxy", CLIENT).save(folder, "proxy")
+    return folder
+
+
+def needed(proxy: str) -> None:
+    """Skip a test whose proxy is missing, unless nothing may be."""
+    if (error := proxies.missing(proxy)) and not needed_programs.are_required():
+        pytest.skip(str(error))
+
+
+def identify(headers: Any, decode: Callable[[str], Any]) -> str:
+    try:
+        text = display.name(decode(headers.get("client-cert", "")).subject)
+        chain = headers.get("client-cert-chain")
+        return f"{text} via {display.name(client_cert.decode(chain).subject)}" if chain else text
+    except ValueError:
+        return "nobody"
+
+
+def asgi(decode: Callable[[str], Any]) -> proxies.ASGIApp:
+    async def app(scope: proxies.Scope, _: object, send: Callable[[Any], Any]) -> None:
+        if scope["type"] == "http":
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": identify(headers, decode).encode()})
+
+    return app
+
+
+@contextlib.contextmanager
+def uvicorn(app: Any) -> Iterator[str]:
+    """Serve an application with uvicorn, in a thread. Yields its address."""
+    server = pytest.importorskip("uvicorn")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        running = server.Server(server.Config(app, log_config=None, lifespan="off"))
+        thread = threading.Thread(target=running.run, args=([listener],))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            running.should_exit = True
+            thread.join()
+
+
+def files(lab: Path, name: str) -> dict[str, Any]:
+    return {"cacert": lab / "ca.crt", "cert": lab / f"{name}.crt", "key": lab / f"{name}.key"}
+
+
+def probed(url: str, lab: Path, **options: Any) -> Report:
+    return probe(url, **files(lab, "bob"), victim=lab / "alice.crt", **options)
+
+
+def attacked(proxy: str, configuration: str, lab: Path, serve: Any = proxies.behind, direct: bool = False) -> Report:
+    needed(proxy)
+    with serve(asgi(DECODERS[proxy])) as app, proxies.running(proxy, configuration, lab, app) as running:
+        for name in ("alice", "bob"):
+            assert request(running.url, **files(lab, name)).text == f"CN={name}"
+        return probed(running.url, lab, **({"direct": f"http://{app}"} if direct else {}))
+
+
+# --- right configurations -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("serve", [proxies.behind, uvicorn], ids=["hypercorn", "uvicorn"])
+@pytest.mark.parametrize("proxy", RIGHT)
+def test_a_right_configuration_lets_nothing_through(proxy: str, lab: Path, serve: Any) -> None:
+    """The prober finds nothing wrong with Caddy, nginx and HAProxy as they should be, before two applications."""
+    report = attacked(proxy, RIGHT[proxy], lab, serve)
+    assert report.through == ()
+    assert report.requests <= 200
+
+
+def test_an_optional_certificate_is_no_hole(lab: Path) -> None:
+    """A proxy that lets callers without a certificate in as nobody, and strips as it should, is right as well."""
+    report = attacked("caddy", CADDY.replace("require_and_verify", "verify_if_given"), lab)
+    assert report.through == ()
+    assert [probe.seen for probe in report.probes if probe.family == "no certificate"] == ["nobody"]
+
+
+def inner(client_ca: CertificateAuthority, lab: Path, app: Any) -> Server:
+    ca = CertificateAuthority.load(lab)
+    return Server(ca.issue("localhost", SERVER, names=LOCALHOST), client_ca=client_ca.certificate, app=app, port=0)
+
+
+def caddy_to_server() -> str:
+    leg = "transport http {\n      tls_client_auth proxy.crt proxy.key\n      tls_trust_pool file ca.crt\n    }"
+    return CADDY.replace(SET, f"{SET}\n    {leg}")
+
+
+def test_mutual_tls_behind_the_proxy_closes_the_way_past_it(lab: Path) -> None:
+    """With an inner CA the application's own port refuses a caller's certificate; the header arrives as before."""
+    needed("caddy")
+    seen: list[Any] = []
+
+    def app(req: Request) -> str:
+        seen.append(req.client)
+        return identify(req.headers, client_cert.decode)
+
+    with (
+        inner(CertificateAuthority.load(lab / "inner"), lab, app) as server,
+        proxies.running("caddy", caddy_to_server(), lab, server.url) as running,
+    ):
+        report = probed(running.url, lab, direct=server.url)
+    assert report.through == ()
+    assert {display.name(client.subject) for client in seen} == {"CN=proxy"}
+
+
+def test_one_ca_for_both_legs_opens_it_again(lab: Path) -> None:
+    """Where the application believes the callers' own CA, bob's certificate opens it, and his header is believed."""
+    needed("caddy")
+    ca = CertificateAuthority.load(lab)
+    ca.issue("proxy", CLIENT).save(lab, "same", overwrite=True)
+    configuration = caddy_to_server().replace("proxy.crt proxy.key", "same.crt same.key")
+    with (
+        inner(ca, lab, lambda req: identify(req.headers, client_cert.decode)) as server,
+        proxies.running("caddy", configuration, lab, server.url) as running,
+    ):
+        report = probed(running.url, lab, direct=server.url)
+    assert {probe.family for probe in report.through} == {"past the proxy"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows' Python has no UNIX sockets")
+def test_a_unix_socket_leaves_no_port_to_dial(lab: Path, tmp_path: Path) -> None:
+    """Caddy reaches the application over a UNIX socket that only its owner may open."""
+    needed("caddy")
+    path = tmp_path / "app.sock"
+    with proxies.behind(asgi(client_cert.decode), unix=path):
+        assert path.stat().st_mode & 0o077 == 0
+        with proxies.running("caddy", CADDY, lab, f"unix/{path}") as running:
+            assert probed(running.url, lab).through == ()
+
+
+# --- each hole ------------------------------------------------------------------------------------
+
+STRANGER = "another CA's certificate with the victim's name"
+KNOWN = "@known vars_regexp {http.request.tls.client.subject} ."
+
+WEBSOCKETS = """\
+proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection "Upgrade, HTTP2-Settings";
+    proxy_set_header HTTP2-Settings $http_http2_settings;"""
+
+HOLES = {
+    "set on arrival": (
+        "caddy",
+        [(SET, ""), (NO_UPGRADE, f"{NO_UPGRADE}\n  request_header Client-Cert {VALUE}")],
+        {"a header named in Connection"},
+    ),
+    "set for the known only": (
+        "caddy",
+        [
+            ("require_and_verify", "verify_if_given"),
+            (SET, ""),
+            (STRIP, f"{KNOWN}\n  request_header @known Client-Cert {VALUE}\n  request_header -Client-Cert-Chain"),
+        ],
+        {"a header named in Connection", "a forged header, without a certificate"},
+    ),
+    "chain not stripped": ("caddy", [(STRIP, "")], {"a forged header"}),
+    "upgrade not stripped": ("caddy", [(NO_UPGRADE, "")], {"an upgrade"}),
+    "any certificate": (
+        "caddy",
+        [("require_and_verify", "require")],
+        {STRANGER},
+    ),
+    "asked, not verified": (
+        "caddy",
+        [("require_and_verify", "request")],
+        {STRANGER},
+    ),
+    "nginx takes any CA": (
+        "nginx",
+        [("ssl_verify_client on", "ssl_verify_client optional_no_ca")],
+        {STRANGER},
+    ),
+    "nginx passes upgrades": (
+        "nginx",
+        [
+            ("location / {", "location / {\n      proxy_http_version 1.1;"),
+            ("proxy_set_header Client-Cert-Chain", f"{WEBSOCKETS}\n    proxy_set_header Client-Cert-Chain"),
+        ],
+        {"an upgrade"},
+    ),
+    "HAProxy's chain": ("haproxy", [("  http-request del-header client-cert -m beg\n", "")], {"a forged header"}),
+    "HAProxy's upgrade": ("haproxy", [("  http-request del-header upgrade\n", "")], {"an upgrade"}),
+    "HAProxy's if": (
+        "haproxy",
+        [
+            ("verify required", "verify optional"),
+            ("  http-request del-header client-cert -m beg\n", "  http-request del-header client-cert-chain\n"),
+            ("base64]:", "base64]: if { ssl_c_used }"),
+        ],
+        {"a forged header, without a certificate"},
+    ),
+    "HAProxy's ignored verdict": (
+        "haproxy",
+        [("verify required", "verify required crt-ignore-err all")],
+        {STRANGER},
+    ),
+}
+"""Each hole: the proxy, the lines of its right configuration to change, and the families of attacks it lets through."""
+
+
+@pytest.mark.parametrize("hole", HOLES)
+def test_each_hole_lets_its_own_attack_through(hole: str, lab: Path) -> None:
+    """A line that is changed or left out is found by the prober, and nothing else is blamed."""
+    proxy, changes, families = HOLES[hole]
+    configuration = RIGHT[proxy]
+    for old, new in changes:
+        assert old in configuration
+        configuration = configuration.replace(old, new)
+    assert {probe.family for probe in attacked(proxy, configuration, lab).through} == families
+
+
+def test_a_line_in_a_location_cancels_the_servers(lab: Path) -> None:
+    """Nginx forgets the server's proxy_set_header where the location has one: the header is the caller's."""
+    needed("nginx")
+    configuration = proxies.NGINX.replace("location / {", "location / {\n      proxy_set_header X-A b;")
+    escaped = quote((lab / "alice.crt").read_text(), safe="")
+    with (
+        proxies.behind(asgi(client_cert.decode_nginx)) as app,
+        proxies.running("nginx", configuration, lab, app) as running,
+    ):
+        assert request(running.url, **files(lab, "bob")).text == "nobody"
+        assert request(running.url, **files(lab, "bob"), headers={"Client-Cert": escaped}).text == "CN=alice"
+
+
+def test_the_way_past_the_proxy_is_open_without_a_lock(lab: Path) -> None:
+    """A plain port behind a right proxy believes whoever dials it."""
+    through = attacked("caddy", CADDY, lab, direct=True).through
+    assert {probe.family for probe in through} == {"past the proxy"}
+
+
+def test_an_open_admin_interface_is_found(lab: Path) -> None:
+    """Caddy's admin interface, on its usual port, is told of, where this deployment's it is."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", 2019), 0.2):
+        pytest.skip("another Caddy has that port")
+    report = attacked("caddy", CADDY.replace("  admin off\n", "  persist_config off\n"), lab)
+    assert {probe.family for probe in report.through} == {"Caddy's admin interface"}
+
+
+# --- starting and stopping ------------------------------------------------------------------------
+
+
+def test_a_missing_proxy_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without the program, the error says how to install it, and nothing is started or left."""
+
+    def nothing(name: str, *_: object) -> Path:
+        raise errors.ProgramMissing(name, "it is not on the PATH", "install it")
+
+    monkeypatch.setattr(programs, "find", nothing)
+    error = proxies.missing("caddy")
+    assert error is not None
+    assert ".[servers]" in str(error)
+    with pytest.raises(errors.ProgramMissing), proxies.running("caddy", CADDY, tmp_path, "127.0.0.1:1"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell script stands for the program")
+def test_an_old_caddy_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Caddy 2.6 passes names with an underscore on: the page's table would not hold, and the error says so."""
+    old = tmp_path / "caddy"
+    old.write_text("#!/bin/sh\necho v2.6.2\n")
+    old.chmod(0o755)
+    monkeypatch.setattr(programs, "find", lambda *_: old)
+    error = proxies.missing("caddy")
+    assert error is not None
+    assert "v2.6.2" in error.problem
+    assert "2.10" in error.cure
+
+
+def test_a_proxy_that_dies_tells_why(lab: Path) -> None:
+    """A configuration that Caddy refuses is an error with Caddy's own words, and its file is gone."""
+    needed("caddy")
+    before = set(lab.iterdir())
+    bad = CADDY.replace("reverse_proxy", "reverse_prxy")
+    with (
+        pytest.raises(errors.ProgramFailed, match="reverse_prxy"),
+        proxies.running("caddy", bad, lab, "127.0.0.1:1"),
+    ):
+        pass
+    assert {path for path in set(lab.iterdir()) - before if path.name != "caddy"} == set()
+
+
+def test_a_taken_port_is_an_error(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that another program took between the choice and the start is told, and not mistaken for the proxy."""
+    needed("caddy")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(proxies, "free_port", lambda: taken.getsockname()[1])
+        with pytest.raises(errors.PortInUse), proxies.running("caddy", CADDY, lab, "127.0.0.1:1"):
+            pass
+
+
+@pytest.mark.parametrize("proxy", RIGHT)
+def test_nothing_is_left_running(proxy: str, lab: Path) -> None:
+    """When the block ends by an interrupt, the proxy is gone, its port is free, and so is the application's."""
+    needed(proxy)
+    before = threading.active_count()
+    with (
+        pytest.raises(KeyboardInterrupt),
+        proxies.behind(asgi(client_cert.decode)) as app,
+        proxies.running(proxy, RIGHT[proxy], lab, app) as running,
+    ):
+        raise KeyboardInterrupt
+    for port in (running.port, int(app.rsplit(":", 1)[1])):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+    assert threading.active_count() == before
+    if os.name != "nt":
+        with pytest.raises(ProcessLookupError):
+            os.kill(running.pid, 0)
+
+
+@pytest.mark.parametrize("proxy", RIGHT)
+def test_it_listens_on_loopback_alone(proxy: str) -> None:
+    """Every address that a configuration listens on is this machine's."""
+    lines = [line.split() for line in RIGHT[proxy].splitlines()]
+    binds = [line[1].split(":")[0] for line in lines if line and line[0] in ("bind", "listen")]
+    assert binds == ["127.0.0.1"]
+
+
+def test_the_command_line_probes_a_real_proxy(lab: Path) -> None:
+    """`python -m mtlslab probe`, as typed, against Caddy with a hole: exit status 1, and the cure."""
+    needed("caddy")
+    with (
+        proxies.behind(asgi(client_cert.decode)) as app,
+        proxies.running("caddy", CADDY.replace(NO_UPGRADE, ""), lab, app) as running,
+    ):
+        words = f"-m mtlslab probe {running.url} --cacert ca.crt --cert bob.crt --key bob.key --victim alice.crt"
+        command = [sys.executable, *shlex.split(words)]
+        ran = subprocess.run(command, cwd=lab, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 1, ran.stderr
+    assert "strip Upgrade" in ran.stdout
