@@ -127,10 +127,12 @@ SECTIONS: dict[str, dict[str, str]] = {
     "9110": {
         "4.2.2": "https URI Scheme",
         "5.5": "Field Values",
+        "9.2.2": "Idempotent Methods",
         "9.3.2": "HEAD",
         "10.1.1": "Expect",
         "15": "Status Codes",
     },
+    "9112": {"9.6": "Tear-down"},
     "9113": {"9.2.3": "TLS 1.3 Features"},
     "9325": {"4.2": "Cipher Suites for TLS 1.2"},
     "9440": {

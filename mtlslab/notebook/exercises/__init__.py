@@ -23,6 +23,7 @@ from mtlslab.notebook.exercises.page_08 import (
     repaired_purpose,
 )
 from mtlslab.notebook.exercises.page_09 import client_by_openssl, two_minds
+from mtlslab.notebook.exercises.page_12 import renewing_pool, six_steps, surviving_reload
 
 __all__ = [
     "CHECKERS",
@@ -50,10 +51,13 @@ __all__ = [
     "pem_by_hand",
     "proof_of_the_key",
     "refused_by_the_client",
+    "renewing_pool",
     "repaired_chain",
     "repaired_purpose",
     "root_on_a_short_lead",
+    "six_steps",
     "steal_a_public_key",
+    "surviving_reload",
     "tells_roots",
     "two_minds",
     "vault",
