@@ -139,11 +139,13 @@ SECTIONS: dict[str, dict[str, str]] = {
         "7.4": "Rejecting Misdirected Requests",
         "7.6.1": "Connection",
         "7.8": "Upgrade",
+        "9.2.2": "Idempotent Methods",
         "9.3.2": "HEAD",
         "10.1.1": "Expect",
         "15": "Status Codes",
         "15.5.2": "401 Unauthorized",
     },
+    "9112": {"9.6": "Tear-down"},
     "9113": {"9.2.3": "TLS 1.3 Features"},
     "9325": {"4.2": "Cipher Suites for TLS 1.2"},
     "9440": {

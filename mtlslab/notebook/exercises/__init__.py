@@ -18,4 +18,5 @@ from mtlslab.notebook.exercises.page_08 import *  # noqa: F403
 from mtlslab.notebook.exercises.page_09 import *  # noqa: F403
 from mtlslab.notebook.exercises.page_10 import *  # noqa: F403
 from mtlslab.notebook.exercises.page_11 import *  # noqa: F403
+from mtlslab.notebook.exercises.page_12 import *  # noqa: F403
 from mtlslab.notebook.exercises.progress import progress as progress

@@ -186,13 +186,15 @@ def try_cases(
 @dataclass(frozen=True)
 class Met:
     """How a handshake ended. Fields: `client` and `server`, the reason for which each end said no, "" if it did not;
-    `version`, as in "TLSv1.3"; `caller`, the client's certificate as the server has it, in DER.
+    `version`, as in "TLSv1.3"; `caller`, the client's certificate as the server has it, and `shown`, the server's as
+    the client has it, both in DER.
     """
 
     client: str
     server: str
     version: str | None
     caller: bytes | None
+    shown: bytes | None
 
     @property
     def refused(self) -> str:
@@ -228,7 +230,8 @@ def _shake(client: ssl.SSLContext, server: ssl.SSLContext, host: str) -> Met:
     if not any(said.values()) and len(done) < 2:
         said["server"] = "connection-lost"
     caller = ends["server"].getpeercert(binary_form=True) if "server" in done else None
-    return Met(said["client"], said["server"], ends["server"].version(), caller)
+    shown = ends["client"].getpeercert(binary_form=True) if "client" in done else None
+    return Met(said["client"], said["server"], ends["server"].version(), caller, shown)
 
 
 def _reason(error: ssl.SSLError, end: End) -> str:

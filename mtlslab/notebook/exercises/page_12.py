@@ -1,0 +1,339 @@
+"""The exercises of notebook 12, renew, replace, revoke."""
+
+from __future__ import annotations
+
+import gc
+import os
+import ssl
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from mtlslab import contexts
+from mtlslab.authority import CertificateAuthority
+from mtlslab.client import exchange
+from mtlslab.credentials import Credential, certificate_pem
+from mtlslab.notebook.exercises import guard
+from mtlslab.notebook.exercises.judges import Guarded, NotYet, checker, expect, fresh_name, handshake
+from mtlslab.profiles import CLIENT, SERVER
+from mtlslab.server import Request, Server
+
+__all__ = ["renewing_pool", "six_steps", "surviving_reload"]
+
+LOCALHOST = ("localhost", "127.0.0.1", "::1")
+
+
+def _end(protocol: int, shown: Credential | None, trusted: list[x509.Certificate]) -> ssl.SSLContext:
+    context = contexts.common(protocol)
+    context.verify_mode = ssl.CERT_REQUIRED
+    contexts.trust(context, trusted)
+    if shown is not None:
+        contexts.show(context, shown)
+    return context
+
+
+# --- the order of six steps ------------------------------------------------------------------------
+
+REQUESTS = 5
+"""How many requests each kind of client makes after each step."""
+
+STEPS: dict[str, dict[str, str]] = {
+    "the server trusts both": {"server trusts": "old new"},
+    "the server shows new": {"server shows": "new"},
+    "the server trusts new alone": {"server trusts": "new"},
+    "the web clients trust both": {"web clients trusts": "old new"},
+    "the web clients show new": {"web clients shows": "new"},
+    "the kiosk is visited": {"kiosk trusts": "old new", "kiosk shows": "new"},
+}
+"""What each step changes. The kiosk's is one step: a technician comes once."""
+
+
+class _World:
+    """A server, its web clients and a kiosk, in the middle of a replacement of the root."""
+
+    def __init__(self) -> None:
+        self.cas = {name: CertificateAuthority.create(f"{name}-ca") for name in ("old", "new")}
+        self.state = dict.fromkeys(
+            [f"{end} {verb}" for end in ("server", "web clients", "kiosk") for verb in ("trusts", "shows")], "old"
+        )
+        self._shown = {
+            (end, name): ca.issue("localhost", SERVER, names=LOCALHOST) if end == "server" else ca.issue(end, CLIENT)
+            for end in ("server", "web clients", "kiosk")
+            for name, ca in self.cas.items()
+        }
+
+    def shown(self, end: str) -> Credential:
+        return self._shown[end, self.state[f"{end} shows"]]
+
+    def trusted(self, end: str) -> list[x509.Certificate]:
+        return [self.cas[name].certificate for name in self.state[f"{end} trusts"].split()]
+
+    def take(self, step: str, server: Server) -> None:
+        before = dict(self.state)
+        self.state |= STEPS[step]
+        if self.state["server trusts"] != before["server trusts"]:
+            server.trust(self.trusted("server"))
+        if self.state["server shows"] != before["server shows"]:
+            server.renew(self.shown("server"))
+
+    def lost(self, url: str) -> Iterator[str]:
+        """Let every client ask, and tell which of them lost how many requests, by whose word."""
+        for end in ("web clients", "kiosk"):
+            context = _end(ssl.PROTOCOL_TLS_CLIENT, self.shown(end), self.trusted(end))
+            answers = [exchange(url, context, sent_certificate=True) for _ in range(REQUESTS)]
+            noes = [answer.refusal for answer in answers if answer.refusal]
+            if noes:
+                verb = "refuses" if end == "kiosk" else "refuse"
+                refused = f"the server refuses the {end}" if noes[0].by == "server" else f"the {end} {verb} the server"
+                yield f"{len(noes)} of {REQUESTS}, {refused} ({noes[0].reason})"
+
+
+@checker("a list of the six steps, in the order in which to take them")
+def six_steps(answer: Any) -> str:
+    """Put the six steps of replacing a root in an order that loses no request, a kiosk being visited once."""
+    expect(not isinstance(answer, str | bytes), "the answer is a list of all six steps, each as it is spelled above")
+    order = list(answer)
+    for step in order:
+        expect(type(step) is str and step in STEPS, f"{step!r} is none of the six steps; spell them as above")
+    for step in STEPS:
+        expect(order.count(step) == 1, f"{step!r} is there {order.count(step)} times; take each step once")
+    world = _World()
+    with Server(world.shown("server"), client_ca=world.trusted("server"), port=0) as server:
+        for number, step in enumerate(order, 1):
+            world.take(step, server)
+            expect(not (lost := list(world.lost(server.url))), f"step {number}, {step!r}, lost {' and '.join(lost)}")
+    return f"{2 * REQUESTS * len(STEPS)} requests on a real server, and none was lost at any step"
+
+
+# --- a reload that survives half-written files -------------------------------------------------------
+
+
+class _Folder:
+    """A server's folder, into which somebody copies new files, one piece at a time. A field for each whole pair."""
+
+    def __init__(self, path: Path, ca: CertificateAuthority) -> None:
+        issuing = ca.create_issuing_ca("issuing-ca")
+        self.crt, self.key = path / "server.crt", path / "server.key"
+        self.pairs = [issuer.issue("localhost", SERVER, names=LOCALHOST) for issuer in (ca, ca, issuing, ca)]
+        with tempfile.TemporaryDirectory() as scratch:
+            self._files = [
+                [file.read_bytes() for file in pair.save(scratch, f"{n}")] for n, pair in enumerate(self.pairs)
+            ]
+        self._write(0)
+
+    def _write(self, crt: int | bytes, key: int | bytes | None = None) -> None:
+        key = crt if key is None else key
+        self.crt.write_bytes(self._files[crt][0] if isinstance(crt, int) else crt)
+        self.key.write_bytes(self._files[key][1] if isinstance(key, int) else key)
+
+    def story(self) -> Iterator[tuple[str, int]]:
+        """Change the files, and yield what they hold now, and which pair callers must then see."""
+        crt, key = self._files[2]
+        leaf = certificate_pem(self.pairs[2].certificate)
+        yield "nothing new", 0
+        self._write(1, 0)
+        yield "a new server.crt beside the old server.key", 0
+        self._write(1, self._files[1][1][:100])
+        yield "half a server.key", 0
+        self._write(1, b"")
+        yield "an empty server.key", 0
+        self.key.unlink()
+        yield "no server.key", 0
+        self._write(1)
+        yield "a whole new pair", 1
+        self._write(b"", key)
+        yield "an empty server.crt", 1
+        self._write(leaf, key)
+        yield "a server.crt that ends after its first certificate, with the issuing CA's still to come", 1
+        self._write(crt[: len(leaf) + 300], key)
+        yield "a server.crt that breaks off in its second certificate", 1
+        self._write(2)
+        yield "a whole new pair, with its chain", 2
+        self._write(2, 3)
+        yield "the next server.key beside this server.crt", 2
+        self._write(3)
+        yield "one more whole pair", 3
+
+
+@checker("a function of a context and a folder that returns a context")
+def surviving_reload(answer: Any) -> str:
+    """Want a function that reloads a server's files, and goes on with what it had while they are not whole."""
+    reload = Guarded(answer)
+    ca = CertificateAuthority.create("example-ca")
+    friend = _end(ssl.PROTOCOL_TLS_CLIENT, ca.issue(fresh_name(), CLIENT), [ca.certificate])
+    stranger = CertificateAuthority.create("stranger-ca").issue(fresh_name(), CLIENT)
+    others = {
+        "a caller without a certificate": _end(ssl.PROTOCOL_TLS_CLIENT, None, [ca.certificate]),
+        "a stranger": _end(ssl.PROTOCOL_TLS_CLIENT, stranger, [ca.certificate]),
+    }
+    with tempfile.TemporaryDirectory() as path:
+        folder = _Folder(Path(path), ca)
+        ca.save(path)
+        current = contexts.server_context(folder.pairs[0], client_ca=ca.certificate)
+        for what, wanted in folder.story():
+            outcome = reload.attempt(current, Path(path))
+            expect(outcome.error is None, f"with {what} in the folder it raised {outcome.told}: the server's loop ends")
+            current = outcome.value
+            is_a_servers = isinstance(current, ssl.SSLContext) and current.protocol != ssl.PROTOCOL_TLS_CLIENT
+            expect(is_a_servers, f"with {what} in the folder it returned {current!r}, and no server's context")
+            _expect_pair(current, friend, folder, what, wanted)
+            for who, context in others.items():
+                expect(handshake(context, current).refused != "", f"with {what} in the folder it lets in {who}")
+    return "every caller of all twelve moments was shown a whole pair, and nobody else got in"
+
+
+def _expect_pair(current: ssl.SSLContext, friend: ssl.SSLContext, folder: _Folder, what: str, wanted: int) -> None:
+    """Let a friend shake hands, and expect that it is let in, and shown the pair that is wanted."""
+    met = handshake(friend, current)
+    expect(met.refused == "", f"with {what} in the folder nobody gets in any more: {met.refused}")
+    if met.shown != folder.pairs[wanted].certificate.public_bytes(Encoding.DER):
+        went = "it goes on with the old pair" if what.startswith(("a whole", "one more")) else "it shows another pair"
+        raise NotYet(f"with {what} in the folder {went}: callers are to see the newest whole one")
+
+
+# --- a pool that renews ------------------------------------------------------------------------------
+
+IN_FLIGHT = 3
+"""How many requests are in the server's app when the pool is renewed."""
+
+
+class _Asking(threading.Thread):
+    """One call of the reader's pool, in a thread of its own. `error` is what it raised, in words; "" if it did not."""
+
+    def __init__(self, call: Callable[..., Any], *given: Any) -> None:
+        super().__init__(daemon=True)
+        self._call, self._given, self.value, self.error = call, given, None, ""
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.value = self._call(*self._given)
+        except BaseException as error:
+            self.error = f"{type(error).__name__}: {error}".rstrip(": ")
+
+    @property
+    def answered(self) -> bool:
+        """Whether a reply came."""
+        return getattr(self.value, "status_code", None) == 200
+
+    def ends(self, seconds: float | None = None) -> bool:
+        """Wait for the call to end, as long as a checker may."""
+        self.join(max(0, guard.PATIENCE if seconds is None else seconds))
+        return not self.is_alive()
+
+
+class _Orders:
+    """A server whose app holds each request to /slow until `finish` is set."""
+
+    def __init__(self, ca: CertificateAuthority) -> None:
+        self.began, self.finish, self.placed = threading.Semaphore(0), threading.Event(), 0
+        self.last: x509.Certificate | None = None  # who asked for anything else
+        shown = ca.issue("localhost", SERVER, names=LOCALHOST)
+        self.server = Server(shown, client_ca=ca.certificate, app=self.app, port=0, timeout=3600)
+
+    def app(self, request: Request) -> str:
+        if request.path == "/slow":
+            self.placed += 1
+            self.began.release()
+            self.finish.wait(60)
+        else:
+            self.last = request.client
+        return "ok\n"
+
+
+@checker("a class whose objects have get, renew and close")
+def renewing_pool(answer: Any) -> str:
+    """Want a pool that takes a new context while three requests are in flight, loses none, and leaves none open."""
+    ca = CertificateAuthority.create("example-ca")
+    shown = [ca.issue(fresh_name(), CLIENT) for _ in range(2)]
+    orders = _Orders(ca)
+    old, new = (_end(ssl.PROTOCOL_TLS_CLIENT, credential, [ca.certificate]) for credential in shown)
+    with warnings.catch_warnings(), orders.server as server:
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            pool = Guarded(answer, "your class")(old)
+            for method in ("get", "renew", "close"):
+                expect(callable(getattr(pool, method, None)), f"its objects have no method {method}")
+            _expect_a_pool(pool, server.url, old)
+            _expect_verification(pool, ca)
+            _renew_in_flight(pool, orders, new, shown[1].certificate)
+            _expect_nothing_left(pool, server)
+        finally:
+            orders.finish.set()
+    return (
+        f"{IN_FLIGHT} of {IN_FLIGHT} in flight were answered, the next one showed the new certificate, no old is left"
+    )
+
+
+def _expect_a_pool(pool: Any, url: str, context: ssl.SSLContext) -> None:
+    get = Guarded(pool.get, "get")
+    for _ in range(2):
+        got = get(url)
+        expect(
+            getattr(got, "status_code", None) == 200,
+            f"get returned {got!r}, and no httpx.Response with status_code 200",
+        )
+    made = context.session_stats()["connect_good"]
+    expect(made > 0, "it answers, and has made no handshake with the context that it was given")
+    expect(made == 1, "it makes a new connection for each request: renewed at once, at the price of a handshake each")
+
+
+def _expect_verification(pool: Any, ca: CertificateAuthority) -> None:
+    stranger = CertificateAuthority.create("stranger-ca").issue("localhost", SERVER, names=LOCALHOST)
+    with Server(stranger, client_ca=ca.certificate, port=0) as server:
+        outcome = Guarded(pool.get, "get").attempt(server.url)
+    expect(outcome.error is not None, "it takes an answer from a server that the context does not trust")
+
+
+def _renew_in_flight(pool: Any, orders: _Orders, new: ssl.SSLContext, renewed: x509.Certificate) -> None:
+    url = orders.server.url
+    flying = [_Asking(pool.get, url + "/slow") for _ in range(IN_FLIGHT)]
+    for _ in flying:
+        began = orders.began.acquire(timeout=guard.PATIENCE)
+        expect(began, f"it does not send {IN_FLIGHT} requests at a time: one waits for the other")
+    with ExitStack() as stack:
+        renewing = _Asking(pool.renew, new)
+        renewing.join(guard.PATIENCE / 30)
+        for _ in range(4 * IN_FLIGHT):  # whoever closed sockets under their readers: let no other get their numbers
+            stack.enter_context(Path(os.devnull).open())
+        _expect_renewed(pool, orders, renewing, renewed)
+        orders.finish.set()
+        end = time.monotonic() + guard.PATIENCE
+        lost = [asking.error for asking in flying if not (asking.ends(end - time.monotonic()) and asking.answered)]
+    told = f" ({lost[0]})" if lost and lost[0] else ""
+    expect(not lost, f"{len(lost)} of {IN_FLIGHT} in flight got no answer{told}, and the server had done their work")
+    expect(orders.placed == IN_FLIGHT, f"the server did {orders.placed} requests for {IN_FLIGHT}: some were sent twice")
+    expect(renewing.ends(), "renew does not come back, though nothing is in flight any more")
+    expect(not renewing.error, f"renew raised {renewing.error}")
+
+
+def _expect_renewed(pool: Any, orders: _Orders, renewing: _Asking, renewed: x509.Certificate) -> None:
+    """Ask while others are in flight. A `renew` that waits for those may take effect a moment later."""
+    end = time.monotonic() + guard.PATIENCE
+    while orders.last != renewed:
+        returned = not renewing.is_alive()
+        expect(not renewing.error, f"renew raised {renewing.error}")
+        following = _Asking(pool.get, orders.server.url)
+        waits = "while requests are in flight renew keeps everybody else waiting: an hour, if one takes that long"
+        expect(following.ends(), waits)
+        expect(following.answered, f"the request after renew got no answer: {following.error or repr(following.value)}")
+        late = "the request after renew still shows the old certificate: all is well until that ends, and then nothing"
+        expect(orders.last == renewed or (not returned and time.monotonic() < end), late)
+
+
+def _expect_nothing_left(pool: Any, server: Server) -> None:
+    """Expect that all connections made before are closed: once asked to, the new ones leave with their next answer."""
+    gc.collect()  # whoever drops the old pool may leave the closing to Python
+    server.drain(timeout=0)
+    expect(_Asking(pool.get, server.url).ends(), "after all that, get does not come back")
+    left = server.drain(timeout=guard.PATIENCE)
+    expect(left == 0, f"{left} connections with the old certificate are still open: renewed daily, they add up")
+    Guarded(pool.close, "close")()

@@ -1,0 +1,495 @@
+"""The checkers of notebook 12 play an answer on real servers, and tell who would have been lost, and where."""
+
+import itertools
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.x509 import verification
+
+from mtlslab import Credential, errors
+from mtlslab.contexts import server_context
+from mtlslab.notebook import exercises
+from mtlslab.notebook.exercises import guard, page_12
+from mtlslab.notebook.exercises.page_12 import STEPS
+
+OTHERS: list[Any] = [0, 1.5, True, object(), [None], {"a": 1}, (), "", "no", b"", mock.ANY, mock.Mock(), int, print]
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As much patience as a busy machine needs."""
+    monkeypatch.setattr(guard, "PATIENCE", 60)
+
+
+@pytest.fixture
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For answers that are wrong because they never come back."""
+    monkeypatch.setattr(guard, "PATIENCE", 1)
+
+
+@pytest.mark.parametrize("name", ["six_steps", "surviving_reload", "renewing_pool"])
+@pytest.mark.parametrize("answer", OTHERS, ids=repr)
+def test_anything_else_gets_a_hint(name: str, answer: Any) -> None:
+    """A checker answers something of another kind with a hint, and never raises; None is no attempt."""
+    check = exercises.CHECKERS[name]
+    assert check(None).text.startswith("Not attempted yet")
+    assert check(answer).text.startswith("Not yet: ")
+
+
+# The order of six steps
+
+BOTH, SHOW, ALONE, WEB_BOTH, WEB_SHOW, KIOSK = STEPS
+
+ORDERS: dict[str, tuple[Any, str | None]] = {
+    "trust, visit, show, drop": ([BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW, ALONE], None),
+    "the web shows first": ([BOTH, WEB_BOTH, WEB_SHOW, KIOSK, SHOW, ALONE], None),
+    "the server drops before it shows": ([BOTH, WEB_BOTH, WEB_SHOW, KIOSK, ALONE, SHOW], None),
+    "the web trusts first, as a tuple": ((WEB_BOTH, BOTH, KIOSK, WEB_SHOW, SHOW, ALONE), None),
+    "the web shows what it does not trust yet": ([BOTH, WEB_SHOW, KIOSK, ALONE, WEB_BOTH, SHOW], None),
+    "the page's order, and the kiosk last": (
+        [BOTH, WEB_BOTH, SHOW, WEB_SHOW, ALONE, KIOSK],
+        "step 3, 'the server shows new', lost 5 of 5, the kiosk refuses the server (unknown-ca)",
+    ),
+    "the visit first": ([KIOSK, BOTH, WEB_BOTH, SHOW, WEB_SHOW, ALONE], "the server refuses the kiosk (unknown-ca)"),
+    "the visit after the server shows": (
+        [BOTH, WEB_BOTH, SHOW, KIOSK, WEB_SHOW, ALONE],
+        "step 3, 'the server shows new', lost 5 of 5, the kiosk refuses",
+    ),
+    "the server shows first": (
+        [SHOW, BOTH, WEB_BOTH, KIOSK, WEB_SHOW, ALONE],
+        "step 1, 'the server shows new', lost 5 of 5, the web clients refuse the server (unknown-ca) and 5 of 5, the",
+    ),
+    "the web shows before it is trusted": (
+        [WEB_BOTH, WEB_SHOW, BOTH, KIOSK, SHOW, ALONE],
+        "step 2, 'the web clients show new', lost 5 of 5, the server refuses the web clients (unknown-ca)",
+    ),
+    "the old root dropped first": ([ALONE, BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW], "step 1"),
+    "dropped while the web shows old": (
+        [BOTH, WEB_BOTH, KIOSK, SHOW, ALONE, WEB_SHOW],
+        "step 5, 'the server trusts new alone', lost 5 of 5, the server refuses the web clients",
+    ),
+    "dropped before the visit": ([BOTH, WEB_BOTH, WEB_SHOW, ALONE, KIOSK, SHOW], "step 4"),
+    "backwards": ([ALONE, WEB_SHOW, SHOW, KIOSK, WEB_BOTH, BOTH], "step 1"),
+    "five": ([BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW], "'the server trusts new alone' is there 0 times"),
+    "one twice": ([BOTH, BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW, ALONE], "is there 2 times"),
+    "one of its own": ([BOTH, "the kiosk is thrown away", WEB_BOTH, SHOW, WEB_SHOW, ALONE], "none of the six steps"),
+    "numbers": ([1, 2, 6, 4, 5, 3], "none of the six steps"),
+    "text": (", ".join(STEPS), "a list of all six steps"),
+    "no step": ([], "is there 0 times"),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_an_order_is_played_on_a_server(name: str) -> None:
+    """Each order that loses nothing is right; another is told which step lost how many, and who refused whom."""
+    order, hint = ORDERS[name]
+    feedback = exercises.six_steps(order)
+    assert feedback.correct is (hint is None), feedback
+    assert (hint or "") in feedback.text
+
+
+def test_few_orders_are_right() -> None:
+    """Of the 720 orders 21 are: guessing does not help, and no right one is the page's own six steps in a row."""
+    needs = [(BOTH, KIOSK), (BOTH, WEB_SHOW), (WEB_BOTH, SHOW), (KIOSK, SHOW), (KIOSK, ALONE), (WEB_SHOW, ALONE)]
+    right = [
+        order
+        for order in itertools.permutations(STEPS)
+        if all(order.index(first) < order.index(then) for first, then in needs)
+    ]
+    assert len(right) == 21
+    assert [BOTH, WEB_BOTH, SHOW, WEB_SHOW, ALONE, KIOSK] not in map(list, right)
+
+
+# A reload that survives half-written files
+
+
+def by_name(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
+    """The folded solution."""
+    try:
+        ca = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
+        credential = Credential.load(folder, "server")
+        verifier = verification.PolicyBuilder().store(verification.Store([ca]))
+        verifier.build_server_verifier(x509.DNSName("localhost")).verify(credential.certificate, list(credential.chain))
+        return server_context(credential, client_ca=ca)
+    except (errors.MtlslabError, verification.VerificationError):
+        return context
+
+
+def fresh(folder: Path, mode: ssl.VerifyMode = ssl.CERT_REQUIRED) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.verify_mode = mode
+    made.load_verify_locations(folder / "ca.crt")
+    made.load_cert_chain(folder / "server.crt", folder / "server.key")
+    return made
+
+
+def in_place(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
+    context.load_cert_chain(folder / "server.crt", folder / "server.key")
+    return context
+
+
+def in_place_guarded(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
+    try:
+        return in_place(context, folder)
+    except (ssl.SSLError, OSError):
+        return context
+
+
+def fresh_guarded(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
+    try:
+        return fresh(folder)
+    except (ssl.SSLError, OSError):
+        return context
+
+
+def by_a_trial(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
+    """Shake hands with what was loaded, as a client that trusts the CA would, before anybody else does."""
+    made = fresh_guarded(context, folder)
+    client = ssl.create_default_context(cafile=folder / "ca.crt")
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = made.wrap_bio(there, back, server_side=True)
+    caller = client.wrap_bio(back, there, server_hostname="localhost")
+    for end in (caller, server, caller):
+        try:
+            end.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+        except ssl.SSLError:
+            return context
+    return made
+
+
+class Remembering:
+    """Goes on with the pair that it has seen last, on its own side."""
+
+    def __init__(self) -> None:
+        self.good: ssl.SSLContext | None = None
+
+    def __call__(self, context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
+        self.good = by_a_trial(self.good or context, folder)
+        return self.good
+
+
+def checked_and_in_place(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
+    return context if by_name(context, folder) is context else in_place(context, folder)
+
+
+def asks_nobody(_: ssl.SSLContext, folder: Path) -> Any:
+    return _or_other(lambda: fresh(folder, ssl.CERT_NONE), _)  # a server's
+
+
+def asks_politely(_: ssl.SSLContext, folder: Path) -> Any:
+    return _or_other(lambda: fresh(folder, ssl.CERT_OPTIONAL), _)
+
+
+def _or_other(make: Callable[[], ssl.SSLContext], other: ssl.SSLContext | None) -> Any:
+    try:
+        return make()
+    except (ssl.SSLError, OSError):
+        return other
+
+
+def exits(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
+    try:
+        return fresh(folder)
+    except (ssl.SSLError, OSError):
+        raise SystemExit("restart me") from None
+
+
+def when_the_key_is_there(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
+    return fresh(folder) if (folder / "server.key").exists() else context
+
+
+def when_neither_is_empty(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
+    files = folder / "server.crt", folder / "server.key"
+    return fresh(folder) if all(file.exists() and file.stat().st_size for file in files) else context
+
+
+RELOADS: dict[str, tuple[Any, str | None]] = {
+    "by name": (by_name, None),
+    "by a trial": (by_a_trial, None),
+    "remembering": (Remembering(), None),
+    "checked, then in place": (checked_and_in_place, None),
+    "in place": (in_place, "beside the old server.key in the folder it raised SSLError"),
+    "in place, guarded": (in_place_guarded, "beside the old server.key in the folder nobody gets in any more"),
+    "fresh": (lambda _, folder: fresh(folder), "the server's loop ends"),
+    "fresh, guarded": (fresh_guarded, "ends after its first certificate, with the issuing CA's still to come"),
+    "never": (lambda context, _: context, "it goes on with the old pair"),
+    "None when it fails": (lambda _, folder: _or_other(lambda: fresh(folder), None), "it returned None, and no"),
+    "asks nobody": (asks_nobody, "it lets in a caller without a certificate"),
+    "asks politely": (asks_politely, "it lets in a caller without a certificate"),
+    "without trust": (lambda _, folder: _no_trust(folder), "nobody gets in any more"),
+    "exits": (exits, "it raised SystemExit: restart me"),
+    "asks whether the key is there": (when_the_key_is_there, "KEY_VALUES_MISMATCH"),
+    "asks whether the files are empty": (when_neither_is_empty, "KEY_VALUES_MISMATCH"),
+    "a client's context": (lambda *_: ssl.create_default_context(), "and no server's context"),
+    "True": (lambda *_: True, "it returned True, and no server's context"),
+    "takes one argument": (lambda context: context, "raised TypeError"),
+}
+
+
+def _no_trust(folder: Path) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.verify_mode = ssl.CERT_REQUIRED
+    made.load_cert_chain(folder / "server.crt", folder / "server.key")
+    return made
+
+
+@pytest.mark.parametrize("name", RELOADS)
+def test_a_reload_is_tried_on_files_that_are_being_written(name: str) -> None:
+    """Any reload that always has a whole pair to show is right; another is told with which files who gets what."""
+    reload, hint = RELOADS[name]
+    feedback = exercises.surviving_reload(reload)
+    assert feedback.correct is (hint is None), feedback
+    assert (hint or "") in feedback.text
+
+
+def test_a_reload_that_never_comes_back_is_told_so(in_a_hurry: None) -> None:
+    """A reload that waits for the files to become whole waits in the server's only thread."""
+    feedback = exercises.surviving_reload(lambda *_: threading.Event().wait())
+    assert feedback.correct is False
+    assert "does not come back in time" in feedback.text
+
+
+# A pool that renews
+
+
+def client_of(context: Any, **options: Any) -> httpx.Client:
+    return httpx.Client(verify=context, trust_env=False, **{"timeout": 20} | options)
+
+
+class Counting:
+    """The folded solution: the last one out closes the door."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.lock, self.flying, self.client = threading.Lock(), Counter[httpx.Client](), client_of(context)
+
+    def get(self, url: str) -> httpx.Response:
+        with self.lock:
+            client = self.client
+            self.flying[client] += 1
+        try:
+            return client.get(url)
+        finally:
+            with self.lock:
+                self.flying[client] -= 1
+            self.tidy(client)
+
+    def tidy(self, client: httpx.Client) -> None:
+        with self.lock:
+            unused = client is not self.client and not self.flying[client]
+        if unused:
+            client.close()
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        with self.lock:
+            old, self.client = self.client, client_of(context)
+        self.tidy(old)
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class Dropping(Counting):
+    """Drops the old client, whose sockets Python closes once nobody holds it."""
+
+    def get(self, url: str) -> httpx.Response:
+        return self.client.get(url)
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        self.client = client_of(context)
+
+
+class Waiting(Counting):
+    """Takes a new client at once, and waits for the old one's answers before it closes it."""
+
+    def get(self, url: str) -> httpx.Response:
+        client = self.client
+        self.flying[client] += 1
+        try:
+            return client.get(url)
+        finally:
+            self.flying[client] -= 1
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        old, self.client = self.client, client_of(context)
+        while self.flying[old]:
+            threading.Event().wait(0.01)
+        old.close()
+
+
+class Transports(Counting):
+    """Keeps its client, and changes the transport in it."""
+
+    def get(self, url: str) -> httpx.Response:
+        return self.client.get(url)
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        self.client._transport = httpx.HTTPTransport(verify=context)
+
+
+class Closing(Dropping):
+    def renew(self, context: ssl.SSLContext) -> None:
+        old, self.client = self.client, client_of(context)
+        old.close()
+
+
+class ClosingFirst(Dropping):
+    def renew(self, context: ssl.SSLContext) -> None:
+        self.client.close()
+        self.client = client_of(context)
+
+
+class Never(Dropping):
+    def renew(self, _: ssl.SSLContext) -> None:
+        pass
+
+
+OLD: list[httpx.Client] = []
+
+
+class Hoarding(Dropping):
+    """Keeps its old clients, idle."""
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        OLD.append(self.client)
+        super().renew(context)
+
+
+class OneEach(Dropping):
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.context = context
+
+    def get(self, url: str) -> httpx.Response:
+        with client_of(self.context) as client:
+            return client.get(url)
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        self.context = context
+
+    def close(self) -> None:
+        pass
+
+
+class Retrying(Closing):
+    """Sends again what has failed: the server does it twice."""
+
+    def get(self, url: str) -> httpx.Response:
+        try:
+            return self.client.get(url)
+        except Exception:
+            return self.client.get(url)
+
+
+class Locked(Dropping):
+    """One request at a time."""
+
+    def get(self, url: str) -> httpx.Response:
+        with self.lock:
+            return super().get(url)
+
+
+class WaitingLocked(Counting):
+    """Lets nobody in until all are out."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(context)
+        self.door = threading.Lock()
+
+    def get(self, url: str) -> httpx.Response:
+        with self.door:
+            pass
+        return super().get(url)
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        with self.door:
+            while self.flying.total():
+                threading.Event().wait(0.01)
+            super().renew(context)
+
+
+class Careless(Dropping):
+    """Verifies nobody."""
+
+    def get(self, url: str) -> Any:
+        try:
+            return self.client.get(url)
+        except httpx.ConnectError:
+            return httpx.Response(200, text="ok\n")
+
+
+class WithoutContext(Dropping):
+    def renew(self, _: ssl.SSLContext) -> None:
+        self.client = httpx.Client(trust_env=False)
+
+
+class Text(Dropping):
+    def get(self, url: str) -> Any:
+        return self.client.get(url).text
+
+
+class Raising(Dropping):
+    def renew(self, context: ssl.SSLContext) -> None:
+        raise NotImplementedError("to do")
+
+
+POOLS: dict[str, tuple[Any, str | None]] = {
+    "counting": (Counting, None),
+    "dropping": (Dropping, None),
+    "waiting": (Waiting, None),
+    "changing transports": (Transports, None),
+    "made by a function": (partial(Counting), None),
+    "closing": (Closing, "3 of 3 in flight got no answer"),
+    "closing first": (ClosingFirst, "3 of 3 in flight got no answer"),
+    "never": (Never, "still shows the old certificate"),
+    "hoarding": (Hoarding, "connections with the old certificate are still open"),
+    "one each": (OneEach, "a new connection for each request"),
+    "sent again": (Retrying, "some were sent twice"),
+    "careless": (Careless, "it takes an answer from a server that the context does not trust"),
+    "without the context": (WithoutContext, "the request after renew got no answer: ConnectError"),
+    "text": (Text, "and no httpx.Response"),
+    "raising": (Raising, "renew raised NotImplementedError: to do"),
+    "an object": (Counting(ssl.create_default_context()), "is wanted itself"),
+    "a client": (httpx.Client, "raised TypeError"),
+    "no close": (type("Pool", (), {"__init__": lambda *_: None, "get": print, "renew": print}), "no method close"),
+}
+HURRIED: dict[str, tuple[Any, str]] = {
+    "locked": (Locked, "one waits for the other"),
+    "lets nobody in": (WaitingLocked, "keeps everybody else waiting"),
+    "hoarding": (Hoarding, "connections with the old certificate are still open"),
+}
+del POOLS["hoarding"]
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_a_pool_is_renewed_while_its_requests_are_in_flight(name: str) -> None:
+    """Any pool that loses no answer and leaves no connection behind is right; another is told whom it would lose."""
+    pool, hint = POOLS[name]
+    feedback = exercises.renewing_pool(pool)
+    assert feedback.correct is (hint is None), feedback
+    assert (hint or "") in feedback.text
+
+
+@pytest.mark.parametrize("name", HURRIED)
+def test_a_pool_that_keeps_others_waiting_is_told_so(name: str, in_a_hurry: None) -> None:
+    """What would be waited for in vain ends with the checker's patience, and a hint."""
+    pool, hint = HURRIED[name]
+    feedback = exercises.renewing_pool(pool)
+    while OLD:
+        OLD.pop().close()
+    assert feedback.correct is False
+    assert hint in feedback.text
+
+
+def test_the_steps_of_the_page_are_the_checkers() -> None:
+    """What the page calls the six steps is what the checker knows."""
+    assert len(page_12.STEPS) == 6
