@@ -32,11 +32,17 @@ class PrivateAsyncKernelManager(AsyncKernelManager):
 
 
 def _make_private(manager: KernelManager) -> None:
-    if os.name == "posix":
-        folder = tempfile.mkdtemp(prefix="kernel-")
+    if os.name == "posix" and (room := _room_for_a_socket()):
+        folder = tempfile.mkdtemp(prefix="kernel-", dir=room)
         weakref.finalize(manager, shutil.rmtree, folder, ignore_errors=True)
         manager.transport = "ipc"
         manager.ip = f"{folder}/socket"
+
+
+def _room_for_a_socket() -> str | None:
+    """Return a folder for temporary files whose path leaves room for a socket's name, which has 100 bytes or so."""
+    rooms = (tempfile.gettempdir(), "/tmp")  # noqa: S108 (mkdtemp makes a folder of its own in there)
+    return next((room for room in rooms if len(os.fsencode(room)) <= 60 and os.access(room, os.W_OK)), None)
 
 
 def use_in_nbval() -> None:

@@ -38,10 +38,10 @@ def test_python_is_3_13(dockerfile: str) -> None:
 
 
 def test_the_tools_of_the_article_are_installed(dockerfile: str) -> None:
-    """The learner's terminal has the article's curl, openssl and node."""
+    """The learner's terminal has the article's curl, openssl and node, and two proxies."""
     installed = re.search(r"^apt-get install --yes --no-install-recommends (.+) && ", dockerfile, re.MULTILINE)
     assert installed
-    assert set(installed[1].split()) == {"curl", "nodejs", "openssl"}
+    assert set(installed[1].split()) == {"curl", "haproxy", "nginx-light", "nodejs", "openssl"}
 
 
 def test_the_package_is_installed_after_the_repository_is_copied(dockerfile: str) -> None:
@@ -50,7 +50,11 @@ def test_the_package_is_installed_after_the_repository_is_copied(dockerfile: str
     installed = dockerfile.index('pip install --no-cache-dir -r "binder/requirements.txt"')
     assert copied < installed
     lines = (BINDER / "requirements.txt").read_text().splitlines()
-    assert [line for line in lines if not line.startswith("#")] == ["-r ../requirements.txt", "-e ."]
+    assert [line for line in lines if not line.startswith("#")] == [
+        "-r ../requirements.txt",
+        "-r ../requirements-servers.txt",
+        "-e .",
+    ]
 
 
 def test_the_notebooks_are_trusted_last(dockerfile: str) -> None:

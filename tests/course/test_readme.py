@@ -9,7 +9,7 @@ import notebook_form
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-INSTALL = "python3 -m venv .venv && .venv/bin/pip install -q -e . && "
+INSTALL = 'python3 -m venv .venv && .venv/bin/pip install -e ".[servers]" && '
 COMMANDS = [
     INSTALL + ".venv/bin/jupyter lab --allow-root notebooks/00-start-here.ipynb",
     INSTALL + ".venv/bin/pytest --nbval",
@@ -18,7 +18,9 @@ COMMANDS = [
 
 def on_windows(command: str) -> str:
     """Return the same command for PowerShell, any version of it, and for cmd."""
-    parts = [command.replace("python3 ", "py ").replace(".venv/bin/", ".venv\\Scripts\\").replace("/", "\\")]
+    parts = [
+        command.replace("python3 ", "py ").replace(".venv/bin/", ".venv\\Scripts\\").replace("/", "\\").replace('"', "")
+    ]
     return f'cmd /c "{parts[0]}"'
 
 
