@@ -82,9 +82,8 @@ class CertificateAuthority:
         """
         private_key = new_private_key(key_type)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, check_common_name(name))])
-        not_before, not_after = _validity(days, None, None)
-        builder = _builder(subject, private_key.public_key(), ROOT, not_before, not_after)
         key_identifier = x509.SubjectKeyIdentifier.from_public_key(private_key.public_key())
+        builder = _builder(subject, private_key.public_key(), ROOT, _validity(days, None, None))
         return cls(_signed(builder, subject, key_identifier, private_key), private_key)
 
     def create_issuing_ca(self, name: str, *, days: int = 365, key_type: KeyType = "ec-p256") -> CertificateAuthority:
@@ -115,8 +114,8 @@ class CertificateAuthority:
         san = _checked_names(csr, profile)
         if san is None and profile is CLIENT:  # cryptography's verifier wants one of everybody
             san = x509.SubjectAlternativeName([_caller(csr.subject)])
-        begin, end = _validity(days, not_before, self.certificate.not_valid_after_utc)
-        builder = _builder(csr.subject, public_key, profile, begin, end)
+        validity = _validity(days, not_before, self.certificate.not_valid_after_utc)
+        builder = _builder(csr.subject, public_key, profile, validity)
         if san is not None:
             # RFC 5280 §4.2.1.6: with an empty subject, the SAN is all there is, and critical.
             builder = builder.add_extension(san, critical=not list(csr.subject))
@@ -318,11 +317,7 @@ def _key_usage(names: frozenset[str]) -> x509.KeyUsage:
 
 
 def _builder(
-    subject: x509.Name,
-    public_key: CertificatePublicKeyTypes,
-    profile: Profile,
-    not_before: datetime,
-    not_after: datetime,
+    subject: x509.Name, public_key: CertificatePublicKeyTypes, profile: Profile, validity: tuple[datetime, datetime]
 ) -> x509.CertificateBuilder:
     """Fill in all of a certificate (version 3, RFC 5280 §4.1) but its issuer and its names."""
     builder = (
@@ -330,8 +325,8 @@ def _builder(
         .subject_name(subject)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(not_before)
-        .not_valid_after(not_after)
+        .not_valid_before(validity[0])
+        .not_valid_after(validity[1])
         .add_extension(x509.BasicConstraints(profile.ca, profile.path_length), critical=True)
         .add_extension(_key_usage(profile.key_usage), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
