@@ -742,6 +742,24 @@ def test_wireshark_files(tmp_path: Path) -> None:
     mutual().wireshark(tmp_path / "new", overwrite=True)
 
 
+def test_wireshark_writes_both_files_or_neither(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the capture cannot take its place, both files are as they were, and the key log lies nowhere else."""
+    pytest.importorskip("dpkt")
+    files = mutual().wireshark(tmp_path)
+    before, replace = [path.read_bytes() for path in files], Path.replace
+
+    def refuse(source: Path, target: Path) -> Path:
+        if target.suffix == ".pcap":
+            raise OSError(28, "No space left on device")
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(errors.FileUnwritable, match="No space left on device"):
+        mutual("1.2").wireshark(tmp_path, overwrite=True)
+    assert [path.read_bytes() for path in files] == before
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+
+
 @pytest.mark.parametrize("tls", ["1.2", "1.3"])
 def test_record_from_a_server_on_the_network(tls: TLSVersion) -> None:
     """A real server's handshake is recorded from the client's end, its reply and its refusal too."""
