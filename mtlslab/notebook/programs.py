@@ -288,7 +288,13 @@ else:
         shell = None
         try:
             stand_by = ["/bin/sh", "-c", 'read _; kill -s KILL -- "-$0"', str(process.pid)]  # read ends with our pipe
-            shell = subprocess.Popen(stand_by, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+            shell = subprocess.Popen(
+                stand_by,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
             yield
         finally:
             try:
