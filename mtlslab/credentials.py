@@ -457,17 +457,19 @@ def _taking_turns(folder: Path) -> Iterator[None]:
         import msvcrt
 
         _TURNS[me] = os.open(folder / ".saving", os.O_RDWR | os.O_CREAT)
-        lock = partial(msvcrt.locking, _TURNS[me], msvcrt.LK_LOCK, 1)
+        lock, unlock = (partial(msvcrt.locking, _TURNS[me], how, 1) for how in (msvcrt.LK_LOCK, msvcrt.LK_UNLCK))
     else:
         import fcntl
 
         _TURNS[me] = os.open(folder, os.O_RDONLY)
-        lock = partial(fcntl.flock, _TURNS[me], fcntl.LOCK_EX)
+        lock, unlock = (partial(fcntl.flock, _TURNS[me], how) for how in (fcntl.LOCK_EX, fcntl.LOCK_UN))
     try:
         with suppress(OSError):  # of a file system without locks
             lock()
         yield
     finally:
+        with suppress(OSError):
+            unlock()  # for a child that another thread has forked meanwhile, and that holds the file open
         os.close(_TURNS.pop(me))
 
 

@@ -569,6 +569,36 @@ def without_privileges(folder: Path) -> Iterator[None]:
             path.chmod(mode)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_child_made_during_a_save_holds_up_nobody(
+    pairs: list[Credential], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process forked in the middle of a save inherits its turn, and does not keep it from the next saver."""
+    children: list[int] = []
+    fsync = os.fsync
+
+    def fork(descriptor: int) -> None:
+        if not children and (child := os.fork()):
+            children.append(child)
+        elif not children:
+            signal.pause()
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fork)
+        pairs[0].save(tmp_path, "client")
+    try:
+        saver = threading.Thread(target=lambda: pairs[1].save(tmp_path, "client", overwrite=True), daemon=True)
+        saver.start()
+        saver.join(20)
+        assert not saver.is_alive()
+    finally:
+        os.kill(children[0], signal.SIGKILL)
+        os.waitpid(children[0], 0)
+    assert Credential.load(tmp_path, "client").certificate == pairs[1].certificate
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no modes")
 def test_a_folder_that_may_only_be_read_is_named(pairs: list[Credential], tmp_path: Path) -> None:
     """A save into a folder that may only be read is refused, and the old pair is there as before."""
