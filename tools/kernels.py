@@ -41,7 +41,7 @@ def _make_private(manager: KernelManager) -> None:
 
 def _room_for_a_socket() -> str | None:
     """Return a folder for temporary files whose path leaves room for a socket's name, which has 100 bytes or so."""
-    rooms = (tempfile.gettempdir(), "/tmp")  # noqa: S108 (mkdtemp makes a folder of its own in there)
+    rooms = (tempfile.gettempdir(), "/tmp")
     return next((room for room in rooms if len(os.fsencode(room)) <= 60 and os.access(room, os.W_OK)), None)
 
 
