@@ -178,7 +178,7 @@ ALERTS = {
 _REASON_OF_ALERT = {
     "close_notify": "connection-lost", "protocol_version": "protocol-version",
     "handshake_failure": "handshake-failure", "insufficient_security": "handshake-failure",
-    "certificate_required": "no-client-certificate", "no_certificate": "no-client-certificate",
+    "certificate_required": "no-client-certificate",
     "bad_certificate": "bad-certificate", "certificate_unknown": "bad-certificate", "unknown_ca": "unknown-ca",
     "certificate_revoked": "revoked", "certificate_expired": "expired",
     "unsupported_certificate": "wrong-purpose", "decrypt_error": "bad-signature",
