@@ -138,11 +138,9 @@ def _message(
 ) -> httpx.Request:
     """Put a request together, with curl's usual headers. Raises `errors.OptionRefused` for what fits into none."""
     try:
-        body = content.encode() if isinstance(content, str) else content
-    except UnicodeEncodeError as error:
-        raise errors.OptionRefused("content", f"it cannot be encoded: {error}") from None
-    if not isinstance(body, bytes | None):
-        raise errors.OptionRefused("content", f"it is bytes or str, not {type(content).__name__}")
+        body = content.encode() if isinstance(content, str) else content and bytes(memoryview(content))
+    except (TypeError, ValueError) as error:
+        raise errors.OptionRefused("content", f"it is neither bytes nor text that can be sent: {error}") from None
     try:
         sent = httpx.Headers({"Accept": "*/*", "User-Agent": "mtlslab"})
         sent.update(headers)
