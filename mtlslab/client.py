@@ -75,15 +75,6 @@ MAX_REPLY = 1 << 24
 """The longest reply that is read, in bytes (curl's --max-filesize)."""
 
 
-def _whole(pieces: Iterator[bytes]) -> bytes:
-    body = bytearray()
-    for piece in pieces:
-        body += piece
-        if len(body) > MAX_REPLY:
-            raise OverflowError(f"the reply is longer than {MAX_REPLY} bytes")
-    return bytes(body)
-
-
 def exchange(
     url: str,
     context: ssl.SSLContext,
@@ -91,21 +82,18 @@ def exchange(
     sent_certificate: bool,
     server_name: str | None = None,
     timeout: float = 5.0,
-    step: float | None = None,
-    read: Callable[[Iterator[bytes]], bytes] = _whole,
     **asked: Any,
 ) -> Answer:
     """Make one request with a context of `client_context`, as `request` does. No other may use the context meanwhile.
 
     `server_name` is whom to ask for and to expect, where that is not the URL's host (curl's --connect-to).
-    `timeout` is for everything, `step` for each step of it (default: the same). `read` puts the reply's body together;
-    its pieces end with a `TimeoutError` when time is over. `asked` is for `method`, `headers`, `content`.
+    `timeout` is in seconds, for everything; `asked` is for `method`, `headers`, `content`.
     """
     import h11  # httpx, too, waits for its first request before it does
 
     ear = context._msg_callback = _Ear()  # type: ignore[attr-defined]
     with _hung_up_after(timeout) as (expired, trace):
-        extensions = {"trace": trace, "timeout": dict.fromkeys(("connect", "read", "write"), step or timeout)}
+        extensions = {"trace": trace, "timeout": dict.fromkeys(("connect", "read", "write"), timeout)}
         message = _message(url, extensions | ({"sni_hostname": server_name} if server_name else {}), **asked)
         try:
             # trust_env=False: a proxy variable of the environment would send the request elsewhere.
@@ -114,7 +102,7 @@ def exchange(
                 contextlib.closing(transport.handle_request(message)) as reply,
             ):
                 tls = reply.extensions["network_stream"].get_extra_info("ssl_object")
-                text = _text(read(_pieces(reply, expired)), reply.headers.get("content-type", ""))
+                text = _text(_body(reply, expired), reply.headers.get("content-type", ""))
                 return Answer(reply.status_code, text, dict(reply.headers), None, tls.version() if tls else None)
         except (httpx.LocalProtocolError, h11.LocalProtocolError) as error:
             raise errors.OptionRefused("method or headers", f"they cannot be sent: {error}") from None
@@ -150,11 +138,9 @@ def _message(
 ) -> httpx.Request:
     """Put a request together, with curl's usual headers. Raises `errors.OptionRefused` for what fits into none."""
     try:
-        body = content.encode() if isinstance(content, str) else content
-    except UnicodeEncodeError as error:
-        raise errors.OptionRefused("content", f"it cannot be encoded: {error}") from None
-    if not isinstance(body, bytes | None):
-        raise errors.OptionRefused("content", f"it is bytes or str, not {type(content).__name__}")
+        body = content.encode() if isinstance(content, str) else content and bytes(memoryview(content))
+    except (TypeError, ValueError) as error:
+        raise errors.OptionRefused("content", f"it is neither bytes nor text that can be sent: {error}") from None
     try:
         sent = httpx.Headers({"Accept": "*/*", "User-Agent": "mtlslab"})
         sent.update(headers)
@@ -163,15 +149,16 @@ def _message(
         raise errors.OptionRefused("method or headers", f"they cannot be sent: {error}") from None
 
 
-def _pieces(reply: httpx.Response, expired: threading.Event) -> Iterator[bytes]:
-    """Give out a body as it comes, undecoded: nothing was asked for but the plain one."""
-    try:
-        yield from reply.iter_raw()
-    except httpx.RequestError:
-        if not expired.is_set():
-            raise
+def _body(reply: httpx.Response, expired: threading.Event) -> bytes:
+    """Read a body as it comes, undecoded: nothing was asked for but the plain one."""
+    body = bytearray()
+    for piece in reply.iter_raw():
+        body += piece
+        if len(body) > MAX_REPLY:
+            raise OverflowError(f"the reply is longer than {MAX_REPLY} bytes")
     if expired.is_set():  # some bodies end where the connection does, and we have ended that
         raise TimeoutError
+    return bytes(body)
 
 
 def _text(body: bytes, content_type: str) -> str:

@@ -62,9 +62,10 @@ class Reason:
 def _certificate(
     alert: str, codes: tuple[int, ...], meaning: str, cure: str, client_cure: str = "", names: str = ""
 ) -> Reason:
-    """A verdict on a certificate: `cure` is for the server's, and for the client's where that has none of its own."""
-    of_server, of_client = f"about the server's certificate: {cure}", "about the client's certificate: "
-    return Reason(meaning, alert, of_server, of_client + (client_cure or cure), codes, tuple(names.split()))
+    """A verdict on a certificate. `cure` is for its owner; the client's is another where `client_cure` is given."""
+    of_server = "about the server's certificate: " + cure.format(owner="server", verifier="client")
+    of_client = "about the client's certificate: " + (client_cure or cure).format(owner="client", verifier="server")
+    return Reason(meaning, alert, of_server, of_client, codes, tuple(names.split()))
 
 
 def _connection(alert: str | None, meaning: str, cure: str, names: str = "") -> Reason:
@@ -84,10 +85,9 @@ REASONS: dict[str, Reason] = {
         "the certificate was signed with its own key, and is not itself trusted",
         "have a CA sign it, and give the client that CA (--cacert)", "have a CA that the server trusts sign it"),
     "expired": _certificate("certificate_expired", (10,), "the certificate's notAfter has passed",
-        "have it issued again; if it looks valid, check the client's clock",
-        "have it issued again; if it looks valid, check the server's clock"),
+        "have it issued again; if it looks valid, check the {verifier}'s clock"),
     "not-yet-valid": _certificate("bad_certificate", (9,), "the certificate's notBefore is still to come",
-        "check both clocks; the client's may be behind", "check both clocks; the server's may be behind"),
+        "check both clocks; the {verifier}'s may be behind"),
     "revoked": _certificate("certificate_revoked", (23,), "the certificate stands on its CA's revocation list (CRL)",
         "replace it, and find out why it was revoked"),
     "crl-missing": _certificate("unknown_ca", (3, 33),
@@ -95,22 +95,20 @@ REASONS: dict[str, Reason] = {
         "give the client the CRL of the CA that issued it",
         "give the server the CRL of the CA that issued it; the certificate itself may be good"),
     "crl-expired": _certificate("certificate_expired", (12,),
-        "the revocation list (CRL) of the certificate's issuer is past its nextUpdate",
-        "give the client a fresh CRL", "give the server a fresh CRL; the certificate itself may be good"),
+        "the revocation list (CRL) of the certificate's issuer is past its nextUpdate", "give the client a fresh CRL",
+        "give the server a fresh CRL; the certificate itself may be good"),
     "wrong-host": _certificate("bad_certificate", (62, 64), "the certificate is not for the name in the URL",
         "use a name from its subjectAltName, or have it issued with the name you use",
         "have it issued for the name that the server expects"),
     "wrong-purpose": _certificate("unsupported_certificate", (26,),
         "the certificate's extendedKeyUsage, or keyUsage, is not for this end of TLS",
-        "have it issued again with extendedKeyUsage serverAuth",
-        "have it issued again with extendedKeyUsage clientAuth"),
+        "have it issued again with extendedKeyUsage {owner}Auth"),
     "non-conforming": _certificate("certificate_unknown", tuple(range(80, 94)),
         "a certificate of the chain breaks a rule of RFC 5280 that strict verifiers hold it to",
         "have the certificate that the message names made again, as version 3 with the extensions of RFC 5280 §4.2"),
     "invalid-ca": _certificate("unknown_ca", (32, 37, 79),
         "a certificate of the chain was signed by one that is no CA: no CA:TRUE, or no keyCertSign",
-        "have it issued by a CA; a server's certificate signs no others",
-        "have it issued by a CA; a client's certificate signs no others"),
+        "have it issued by a CA; a {owner}'s certificate signs no others"),
     "path-length": _certificate("unknown_ca", (25,),
         "there are more CAs in the chain than a pathLenConstraint above them allows",
         "have it issued by the CA that holds the constraint, or that CA issued again with a longer one"),
@@ -125,11 +123,10 @@ REASONS: dict[str, Reason] = {
         "have it issued again, signed with SHA-256", names="CA_MD_TOO_WEAK"),
     "bad-signature": _certificate("decrypt_error", (4, 7),
         "a signature does not verify: a changed certificate, or an end without the certificate's private key",
-        "check that the server holds the key of its certificate, and sends the right issuer",
-        "check that the client holds the key of its certificate, and sends the right issuer", "BAD_SIGNATURE"),
+        "check that the {owner} holds the key of its certificate, and sends the right issuer", names="BAD_SIGNATURE"),
     "bad-certificate": _certificate("certificate_unknown", (),
         "the certificate was refused, for a cause that the alert does not tell, or that has no word of its own here",
-        "read the client's log: the cause is known there", "read the server's log: the cause is known there"),
+        "read the {verifier}'s log: the cause is known there"),
     "key-mismatch": _connection(None, "the private key does not belong to the first certificate of the file",
         "use the key that the certificate's CSR was made with; and in the file, put the certificate before its chain",
         "KEY_VALUES_MISMATCH KEY_TYPE_MISMATCH"),
@@ -178,7 +175,7 @@ ALERTS = {
 _REASON_OF_ALERT = {
     "close_notify": "connection-lost", "protocol_version": "protocol-version",
     "handshake_failure": "handshake-failure", "insufficient_security": "handshake-failure",
-    "certificate_required": "no-client-certificate", "no_certificate": "no-client-certificate",
+    "certificate_required": "no-client-certificate",
     "bad_certificate": "bad-certificate", "certificate_unknown": "bad-certificate", "unknown_ca": "unknown-ca",
     "certificate_revoked": "revoked", "certificate_expired": "expired",
     "unsupported_certificate": "wrong-purpose", "decrypt_error": "bad-signature",

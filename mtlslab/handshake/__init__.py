@@ -7,7 +7,7 @@ here.
 """
 
 from mtlslab.handshake.decoding import Flight, Message, Record
-from mtlslab.handshake.recording import record, record_from, record_with
+from mtlslab.handshake.recording import record, record_from
 from mtlslab.handshake.transcript import Transcript
 
-__all__ = ["Flight", "Message", "Record", "Transcript", "record", "record_from", "record_with"]
+__all__ = ["Flight", "Message", "Record", "Transcript", "record", "record_from"]

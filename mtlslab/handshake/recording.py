@@ -116,37 +116,19 @@ def record_from(
     Raises `OSError` when nobody answers there, `TimeoutError` when the server's part of the handshake takes too long,
     `errors.TranscriptError` where what it says is not TLS, `errors.OptionRefused`, `errors.KeyMismatch`.
     """
-    context = _client_context(server_ca, client_credential, tls)
-    return record_with(context, host, port, server_name=server_name, say=say, timeout=timeout, linger=linger)
-
-
-ENOUGH = 1 << 22
-"""How much of what a server says is recorded, in bytes."""
-
-
-def record_with(
-    context: ssl.SSLContext,
-    host: str,
-    port: int,
-    *,
-    server_name: str | None = None,
-    say: bytes = b"",
-    timeout: float = 5.0,
-    linger: float = 0.2,
-) -> Transcript:
-    """Do what `record_from` does, with an SSL context of one's own.
-
-    It is changed: it asks for plain certificates, and nobody else may use it meanwhile. With `linger` 0 the recording
-    ends with the client's handshake.
-    """
     check_timeout(timeout)
-    with keylog_of(plain(context)) as keylog, _dial(host, port, timeout) as wire:
+    context = _client_context(server_ca, client_credential, tls)
+    with keylog_of(context) as keylog, _dial(host, port, timeout) as wire:
         client = _End("client", context, host if server_name is None else server_name)
         talk = _Talk(client, wire, time.monotonic() + timeout, linger)
         talk.run(say)
         # A client that stops first leaves the server in mid-record, wherever the network happened to cut.
         heard = Transcript.from_bytes(_joined(talk.flights), keylog(), whole=talk.closed)
         return replace(heard, client_error=client.error)
+
+
+ENOUGH = 1 << 22
+"""How much of what a server says is recorded, in bytes."""
 
 
 def _dial(host: str, port: int, timeout: float) -> socket.socket:
