@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from cryptography import x509
 
@@ -19,6 +19,7 @@ from mtlslab.display import printable
 from mtlslab.handshake import Flight, Message
 from mtlslab.handshake.decoding import Decoder
 from mtlslab.handshake.recording import keylog_of, plain
+from mtlslab.refusals import End
 
 Moment = Literal["dialling", "preamble", "handshake", "listening", "answering"]
 
@@ -97,6 +98,11 @@ class Call:
     def schemes(self) -> tuple[str, ...]:
         """The signatures that the server takes from a client."""
         return self._request.fields.get("signature_algorithms", ()) if self._request else ()
+
+    @property
+    def alerts(self) -> dict[End, int]:
+        """The number of the last alert that each end sent: `ssl` has no word for some."""
+        return {cast("End", m.sender): m.raw[1] for m in self.messages if m.name == "Alert" and m.opened}
 
     @property
     def held_back(self) -> bool:

@@ -290,7 +290,7 @@ def _of_chain(sent: Sequence[x509.Certificate]) -> Iterator[Finding]:
     """Check what the client sends above its own certificate (RFC 5280 §6.1.4)."""
     for below, (certificate, issuer) in enumerate(pairwise(sent)):
         if certificate.issuer != issuer.subject:
-            if certificate.issuer == certificate.subject:
+            if certificate.issuer == certificate.subject or certificate == issuer:
                 continue  # what follows a root is nobody's issuer
             later = any(certificate.issuer == c.subject for c in sent)
             where = "comes elsewhere in the file, and some servers want it next" if later else "is not in the file"

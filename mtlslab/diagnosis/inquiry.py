@@ -77,14 +77,14 @@ class Inquiry:
     def refusal(self, seen: Call) -> Refusal:
         """Put what ended a call into the vocabulary of refusals."""
         in_handshake = seen.moment not in ("listening", "answering")
-        error = seen.error or ConnectionError("the server closed the connection")
-        found = refusals.from_exception(
-            error,
+        refusal = refusals.refusal(
+            seen.error or ConnectionError("the server closed the connection"),
             seen_by="client",
             tls_version="TLSv1.2" if in_handshake else seen.version,
             sent_certificate=self.files.leaf is not None,
             in_handshake=in_handshake,
+            asked=seen.asks,
+            alerts=seen.alerts,
         )
-        refusal = found or Refusal("client", "protocol-error", None, 35, str(error), "")
         self.answer = Answer(refusal=refusal)
         return refusal

@@ -137,12 +137,27 @@ def _words(of: str) -> set[str]:
     return {w for w in re.findall(r"[^\W\d_]+", of.lower()) if len(w) > 2} - _COMMON_WORDS
 
 
+def _sounds_below(one: str, above: Sequence[str]) -> bool:
+    """Tell whether a CA's name sounds like an intermediate's, or shares a word with one of those above."""
+    sounds = re.search(r"issuing|intermediate|sub.?ca|signing|\b[RE]\d+\b", one, re.IGNORECASE)
+    return bool(sounds) or any(_words(one) & _words(other) for other in above)
+
+
+def _top(sent: Sequence[x509.Certificate]) -> x509.Certificate:
+    """Follow the client's chain upwards, as far as it was sent."""
+    top, rest = sent[0], list(sent[1:])
+    while above := next((c for c in rest if c.subject == top.issuer), None):
+        top = above
+        rest.remove(above)
+    return top
+
+
 class Issuer:
     """The question of the client's issuer: is it at hand, did it sign, does the server name it?"""
 
     def __init__(self, refused: Refused, call: Call, files: Files) -> None:
         self.refused, self.call, self.files = refused, call, files
-        self.top = self._top(files.sent)
+        self.top = _top(files.sent)
         self.name = name(self.top.issuer)
         self.known = [*files.authorities, *call.chain, *files.neighbours]
         self.signers = [c for c in self.known if c.subject == self.top.issuer and is_issued_by(self.top, c)]
@@ -150,15 +165,6 @@ class Issuer:
         self.named = call.authorities
         self.is_named = self.name in self.named
         self.lower = next((n for c in files.sent if (n := name(c.issuer)) in self.named and n != self.name), None)
-
-    @staticmethod
-    def _top(sent: Sequence[x509.Certificate]) -> x509.Certificate:
-        """Follow the client's chain upwards, as far as it was sent."""
-        top, rest = sent[0], list(sent[1:])
-        while above := next((c for c in rest if c.subject == top.issuer), None):
-            top = above
-            rest.remove(above)
-        return top
 
     def findings(self) -> Iterator[Finding]:
         """Name what the tests leave."""
@@ -194,10 +200,8 @@ class Issuer:
     @property
     def _looks_like_link(self) -> bool:
         """Whether the issuer's name sounds like an intermediate below a CA that is known."""
-        above = [*self.named, *(name(c.subject) for c in self.files.authorities if c.subject == c.issuer)]
-        shares = any(_words(self.name) & _words(other) for other in above)
-        sounds = re.search(r"issuing|intermediate|sub.?ca|signing|\b[RE]\d+\b", self.name, re.IGNORECASE)
-        return not self.signers and (shares or bool(sounds))
+        roots = [name(c.subject) for c in self.files.authorities if c.subject == c.issuer]
+        return not self.signers and _sounds_below(self.name, [*self.named, *roots])
 
     def _not_named(self) -> Iterator[Finding]:
         trusts = ", ".join(self.named[:5]) + (", …" if len(self.named) > 5 else "")

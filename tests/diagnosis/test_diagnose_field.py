@@ -1,0 +1,501 @@
+"""`diagnose` of what people run: Python's servers, gRPC, and other protocols played by plain sockets."""
+
+import contextlib
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
+from test_diagnose_hostile import listening
+
+import mtlslab
+from mtlslab import faults
+from mtlslab.__main__ import main
+from mtlslab.credentials import certificate_pem
+from mtlslab.diagnosis import Diagnosis
+from mtlslab.diagnosis.protocols import recognised
+from mtlslab.faults import Fault, Lab, Setup
+
+needs_posix = pytest.mark.skipif(os.name == "nt", reason="hands open sockets to another program")
+
+
+@pytest.fixture(scope="module")
+def lab() -> Lab:
+    """A CA, a server, a client, and a stranger."""
+    return Lab()
+
+
+@pytest.fixture
+def folder(lab: Lab, tmp_path: Path) -> Path:
+    """The files of both ends: server, client, stranger, ca.crt."""
+    lab.server.save(tmp_path, "server")
+    lab.client.save(tmp_path, "client")
+    lab.client_of(lab.stranger).save(tmp_path, "stranger")
+    (tmp_path / "ca.crt").write_bytes(certificate_pem(lab.ca.certificate))
+    return tmp_path
+
+
+def diagnose(where: int | str, folder: Path, who: str | None = "client", **options: Any) -> Diagnosis:
+    """Diagnose a port of this machine, or a URL, as somebody."""
+    if who is not None:
+        options = {"cert": folder / f"{who}.crt", "key": folder / f"{who}.key"} | options
+    url = f"https://localhost:{where}" if isinstance(where, int) else where
+    return mtlslab.diagnose(url, cacert=folder / "ca.crt", **{"timeout": 2.0, **options})
+
+
+def causes(found: Diagnosis) -> list[str]:
+    return [finding.cause for finding in found.findings]
+
+
+def server_context(
+    folder: Path, mode: ssl.VerifyMode = ssl.CERT_REQUIRED, alpn: tuple[str, ...] = ()
+) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.crt", folder / "server.key")
+    context.load_verify_locations(folder / "ca.crt")
+    context.verify_mode = mode
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    return context
+
+
+@contextmanager
+def speaking(
+    folder: Path,
+    say: Callable[[ssl.SSLSocket], None],
+    *,
+    before: Callable[[socket.socket], None] = lambda _: None,
+    **options: Any,
+) -> Iterator[int]:
+    """Run a server that says something in the clear, shakes hands, and says something in TLS."""
+    context = server_context(folder, **options)
+
+    def serve(caller: socket.socket) -> None:
+        before(caller)
+        with context.wrap_socket(caller, server_side=True) as tls:
+            say(tls)
+            tls.recv(4096)
+
+    with listening(serve) as port:
+        yield port
+
+
+# --- Python's own servers -------------------------------------------------------------------------
+
+_APP = """
+async def asgi(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while True:
+            kind = (await receive())["type"]
+            await send({"type": kind + ".complete"})
+            if kind.endswith("shutdown"):
+                return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"hello"})
+
+def wsgi(environ, start):
+    start("200 OK", [])
+    return [b"hello"]
+"""
+_FILES = "--{0}keyfile server.key --{0}certfile server.crt --{0}ca-certs ca.crt"
+_SERVERS = {
+    "uvicorn": "app:asgi --fd {fd} " + _FILES.format("ssl-"),
+    "uvicorn-required": "app:asgi --fd {fd} --ssl-cert-reqs 2 " + _FILES.format("ssl-"),
+    "hypercorn": "app:asgi -b fd://{fd} --verify-mode CERT_REQUIRED " + _FILES.format(""),
+    "gunicorn": "app:wsgi -b fd://{fd} --cert-reqs 2 " + _FILES.format(""),
+}
+
+
+@contextmanager
+def program(name: str, folder: Path) -> Iterator[int]:
+    """Run a server of somebody else's, on a socket that listens already."""
+    module = name.partition("-")[0]
+    pytest.importorskip(module)
+    (folder / "app.py").write_text(_APP)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [sys.executable, "-m", module, *_SERVERS[name].format(fd=listener.fileno()).split()]
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(command, cwd=folder, pass_fds=[listener.fileno()], **quiet)
+        try:
+            with socket.create_connection(listener.getsockname()) as knock:  # it waits in the kernel until there is one
+                knock.sendall(b"\0" * 16)
+                knock.settimeout(30)
+                with contextlib.suppress(ConnectionError):
+                    knock.recv(16)
+            yield listener.getsockname()[1]
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@needs_posix
+@pytest.mark.parametrize("name", ["uvicorn-required", "hypercorn", "gunicorn"])
+def test_python_servers_that_insist(name: str, folder: Path) -> None:
+    """A good client is let in, a stranger is one, and a missing certificate is missed."""
+    with program(name, folder) as port:
+        assert diagnose(port, folder).healthy
+        assert causes(diagnose(port, folder, "stranger"))[0] == "unknown-client-ca"
+        assert causes(diagnose(port, folder, None))[0] == "no-client-certificate"
+
+
+@needs_posix
+def test_uvicorn_that_does_not_ask(folder: Path) -> None:
+    """Its --ssl-ca-certs alone asks nobody; and nothing says that everybody gets in everywhere."""
+    with program("uvicorn", folder) as port:
+        found = diagnose(port, folder)
+    assert causes(found) == ["server-never-asks"]
+    assert "everybody gets in" not in found.to_json()
+
+
+def test_grpc_speaks_http_2_only(folder: Path) -> None:
+    """A good client is told of HTTP/2, not of its certificate; a stranger of its CA."""
+    grpc = pytest.importorskip("grpc")
+    futures = pytest.importorskip("concurrent.futures")
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    key, certificate, ca = ((folder / name).read_bytes() for name in ("server.key", "server.crt", "ca.crt"))
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)], ca, True))
+    server.start()
+    try:
+        good, stranger = diagnose(port, folder), diagnose(port, folder, "stranger")
+    finally:
+        server.stop(0)
+    assert causes(good) == ["speaks-http2-only"]
+    assert good.findings[0].likelihood == "certain"
+    assert "accepted" in good.findings[0].evidence
+    assert causes(stranger)[0] == "unknown-client-ca"
+
+
+# --- other protocols inside TLS -------------------------------------------------------------------
+
+
+def test_a_greeting_is_listened_to(folder: Path) -> None:
+    """A mail server speaks first: the good client is told so, and no certificate is blamed."""
+    with speaking(folder, lambda tls: tls.sendall(b"220 mail.example.com ESMTP\r\n")) as port:
+        found, stranger = diagnose(port, folder), diagnose(port, folder, "stranger")
+    assert causes(found) == ["speaks-another-protocol"]
+    assert "speaks SMTP, not HTTP" in found.findings[0].what
+    assert causes(stranger)[0] == "unknown-client-ca"
+
+
+def test_a_broker_that_hangs_up_on_http(folder: Path) -> None:
+    """A server that waits for MQTT is asked in MQTT; and its URL scheme says that no HTTP is wanted."""
+
+    def broker(tls: ssl.SSLSocket) -> None:
+        if not tls.recv(4096).startswith(b"\x10"):
+            raise OSError("no MQTT")
+        tls.sendall(b"\x20\x02\0\0")
+
+    with speaking(folder, broker) as port:
+        found = diagnose(port, folder)
+        assert diagnose(f"mqtts://localhost:{port}", folder).healthy
+    assert causes(found) == ["speaks-another-protocol"]
+    assert "accepted" in found.findings[0].evidence
+    assert "that is MQTT" in found.findings[0].evidence
+
+
+def test_a_server_that_answers_nothing(folder: Path) -> None:
+    """`openssl s_server` without -www: TLS is complete, and nothing comes."""
+    with speaking(folder, lambda _: time.sleep(2)) as port:
+        found = diagnose(port, folder, timeout=0.4)
+    assert causes(found) == ["answers-nothing"]
+    assert "accepted" in found.findings[0].evidence
+
+
+def test_a_large_packet_that_does_not_arrive(folder: Path) -> None:
+    """The flight with the certificate is dropped on its way: a handshake without one is answered."""
+    with speaking(folder, lambda _: None) as port:
+
+        def relay(caller: socket.socket) -> None:
+            with socket.create_connection(("127.0.0.1", port)) as server:
+
+                def back() -> None:
+                    with contextlib.suppress(OSError):
+                        while data := server.recv(65536):
+                            caller.sendall(data)
+
+                threading.Thread(target=back, daemon=True).start()
+                while len(data := caller.recv(65536)) in range(1, 700):
+                    server.sendall(data)
+                while data:  # what follows waits for what was lost
+                    data = caller.recv(65536)
+
+        with listening(relay) as narrow:
+            found = diagnose(narrow, folder, timeout=0.5)
+    assert causes(found) == ["timed-out", "packet-size"]
+    assert found.findings[1].likelihood == "likely"
+
+
+# --- before TLS -----------------------------------------------------------------------------------
+
+
+def _hear(caller: socket.socket, expected: bytes, size: int = 100) -> None:
+    """Hang up on a caller who says something else."""
+    if not caller.recv(size).startswith(expected):
+        raise OSError("somebody else's words")
+
+
+def _postgres(caller: socket.socket) -> None:
+    _hear(caller, bytes.fromhex("0000000804d2162f"), 8)
+    caller.sendall(b"S")
+
+
+def _smtp(caller: socket.socket) -> None:
+    caller.sendall(b"220 mail.example.com ESMTP\r\n")
+    _hear(caller, b"EHLO")
+    caller.sendall(b"250-mail.example.com\r\n250 STARTTLS\r\n")
+    _hear(caller, b"STARTTLS\r\n")
+    caller.sendall(b"220 go ahead\r\n")
+
+
+def _imap(caller: socket.socket) -> None:
+    caller.sendall(b"* OK IMAP4rev1 ready\r\n")
+    _hear(caller, b"a STARTTLS\r\n")
+    caller.sendall(b"a OK begin\r\n")
+
+
+def _mysql(caller: socket.socket) -> None:
+    caller.sendall(b"\x4a\0\0\0\x0a8.4.0\0" + bytes(60))
+    _hear(caller, b"\x20\0\0\1\0\x8a", 36)
+
+
+def _proxy(caller: socket.socket) -> None:
+    if caller.recv(6, socket.MSG_PEEK) != b"PROXY ":
+        raise OSError("no line of the PROXY protocol")
+    while caller.recv(1) != b"\n":
+        pass
+
+
+@pytest.mark.parametrize(
+    ("scheme", "before"), [("postgres", _postgres), ("smtp", _smtp), ("imap", _imap), ("mysql", _mysql)]
+)
+def test_tls_that_is_asked_for(scheme: str, before: Callable[[socket.socket], None], folder: Path) -> None:
+    """Named where TLS was expected at once; and asked for in the protocol's own way, by scheme or option."""
+    with speaking(folder, lambda _: None, before=before) as port:
+        blind = diagnose(port, folder)
+        asked = diagnose(f"{scheme}://localhost:{port}", folder)
+        option = diagnose(port, folder, starttls=scheme)
+        stranger = diagnose(port, folder, "stranger", starttls=scheme)
+    assert causes(blind) == ["needs-starttls"], blind
+    assert f"--starttls {scheme}" in blind.findings[0].cure
+    assert asked.healthy, asked
+    assert option.healthy, option
+    assert causes(stranger)[0] == "unknown-client-ca"
+
+
+def test_the_proxy_protocol_is_tried(folder: Path) -> None:
+    """A listener behind a load balancer hangs up on TLS, and shakes hands after one line."""
+    with speaking(folder, lambda _: None, before=_proxy) as port:
+        assert causes(diagnose(port, folder)) == ["wants-proxy-protocol"]
+
+
+def test_a_proxy_of_the_environment(folder: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the direct way is closed, the proxy's is tried, and its password is not printed."""
+    with speaking(folder, lambda _: None) as port:
+
+        def proxy(caller: socket.socket) -> None:
+            assert caller.recv(4096).startswith(b"CONNECT localhost:1 HTTP/1.1\r\n")
+            caller.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            with socket.create_connection(("127.0.0.1", port)) as server:
+                server.sendall(caller.recv(4096))
+                caller.sendall(server.recv(4096))
+
+        with listening(proxy) as through:
+            monkeypatch.setenv("https_proxy", f"http://me:secret@127.0.0.1:{through}")
+            found = diagnose(1, folder)
+    assert causes(found) == ["only-through-proxy", "connection-refused"]
+    assert "secret" not in found.to_json()
+
+
+# --- what HTTP answers ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("head", "cause"),
+    [
+        (b"401 Unauthorized", "refused-by-application"),
+        (b"403 Forbidden", "refused-by-application"),
+        (b"502 Bad Gateway", "behind-the-server"),
+        (b"302 Found\r\nLocation: https://u:secret@login.example.com/?code=secret", "redirected"),
+        (b"421 Misdirected Request", "misdirected"),
+        (b"429 Too Many Requests", "http-error"),
+    ],
+)
+def test_an_answer_counts(head: bytes, cause: str, folder: Path) -> None:
+    """It is never "nothing wrong", and its secrets are not printed."""
+
+    def answer(tls: ssl.SSLSocket) -> None:
+        tls.recv(4096)
+        tls.sendall(b"HTTP/1.1 " + head + b"\r\nContent-Length: 4\r\n\r\nsorr")
+
+    with speaking(folder, answer) as port:
+        found = diagnose(port, folder)
+        not_asked = diagnose(port, folder, None, cert=None)
+    assert causes(found) == [cause]
+    assert head[:3].decode() in found.findings[0].evidence
+    assert "secret" not in found.to_json()
+    assert causes(not_asked)[0] == "no-client-certificate"
+
+
+def test_a_server_that_asks_late(folder: Path) -> None:
+    """Post-handshake authentication (RFC 8446 §4.6.2), as Apache does it for a path: not "server never asks"."""
+
+    def serve(caller: socket.socket) -> None:
+        context = server_context(folder)
+        context.post_handshake_auth = True
+        with context.wrap_socket(caller, server_side=True) as tls:
+            tls.recv(4096)
+            tls.verify_client_post_handshake()
+            tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+            tls.settimeout(0.2)
+            with contextlib.suppress(TimeoutError):
+                tls.recv(4096)  # takes the client's answer in
+            tls.sendall(b"ok")
+            tls.settimeout(None)
+            tls.recv(4096)
+
+    with listening(serve) as port:
+        found = diagnose(port, folder)
+    assert causes(found)[0] == "asks-late", found
+
+
+# --- strictness, and two faults at once -----------------------------------------------------------
+
+
+def staged(mint: Callable[[Lab], Setup], folder: Path) -> Diagnosis:
+    """Diagnose a setup of one's own."""
+    with faults.staged(Fault("x", "client", "trust", "", mint, faults.ACCEPTED, ""), folder) as case:
+        files: dict[str, Any] = dict(case.files)
+        return mtlslab.diagnose(case.url, **files)
+
+
+def test_strictness_does_not_end_the_diagnosis(tmp_path: Path) -> None:
+    """A CA of `openssl req -x509`, and a stranger's client: the second is what fails."""
+
+    def mint(lab: Lab) -> Setup:
+        plain = faults.altered(lab.ca.certificate, lab.ca.private_key, without=(x509.KeyUsage,))
+        return replace(lab.good, server_ca=plain, client=lab.client_of(lab.stranger))
+
+    found = staged(mint, tmp_path)
+    assert causes(found)[0] == "unknown-client-ca"
+    (strict,) = [f for f in found.findings if f.cause == "ca-without-key-usage"]
+    assert strict.likelihood == "possible"
+
+
+# --- what people have -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["localhost:{}", "HTTPS://LOCALHOST:{}/a?b#c", "wss://localhost:{}/ws",
+                                  "https://user:pw@localhost:{}", " https://localhost:{} "])  # fmt: skip
+def test_ways_to_write_an_address(form: str, folder: Path, lab: Lab) -> None:
+    """Without a scheme, in capitals, with a password: that one is not printed."""
+    with mtlslab.Server(lab.server, client_ca=lab.ca.certificate, port=0) as server:
+        found = diagnose(form.format(server.port), folder)
+        elsewhere = diagnose("https://localhost", folder, connect_to=f"127.0.0.1:{server.port}")
+        named = diagnose(
+            "https://example.org", folder, connect_to=f"::localhost:{server.port}", server_name="localhost"
+        )
+        other = diagnose(server.url, folder, server_name="example.org")
+    assert found.healthy, found
+    assert "pw" not in repr(found) + found.to_json()
+    assert elsewhere.healthy
+    assert named.healthy
+    assert causes(other)[0] == "wrong-host"
+
+
+@needs_posix
+def test_pipes_are_read_once(folder: Path, lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the shell's <(…) hands them over; and one that nobody writes into holds up nobody."""
+    with mtlslab.Server(lab.server, client_ca=lab.ca.certificate, port=0) as server, contextlib.ExitStack() as stack:
+        options = []
+        for option, name in (("cacert", "ca.crt"), ("cert", "client.crt"), ("key", "client.key")):
+            read, write = os.pipe()
+            os.write(write, (folder / name).read_bytes())
+            os.close(write)
+            stack.callback(os.close, read)
+            options += [f"--{option}", f"/dev/fd/{read}"]
+        assert main(["diagnose", server.url, *options]) == 0, capsys.readouterr().out
+        os.mkfifo(folder / "pipe.crt")
+        found = diagnose(server.url, folder, cert=folder / "pipe.crt")
+    assert causes(found) == ["unreadable-file"]
+    assert "pipe" in found.findings[0].evidence
+
+
+def test_pkcs12_and_a_folder_of_cas(folder: Path, lab: Lab) -> None:
+    """Both are used, and said to be what not every program takes."""
+    sealed = pkcs12.serialize_key_and_certificates(
+        b"me", lab.client.private_key, lab.client.certificate, None, BestAvailableEncryption(b"pw")
+    )
+    (folder / "client.p12").write_bytes(sealed)
+    (folder / "cas").mkdir()
+    (folder / "cas" / "any.pem").write_bytes(certificate_pem(lab.ca.certificate))
+    with mtlslab.Server(lab.server, client_ca=lab.ca.certificate, port=0) as server:
+        found = mtlslab.diagnose(server.url, cacert=folder / "cas", cert=folder / "client.p12", password="pw")
+        closed = mtlslab.diagnose(server.url, cacert=folder / "cas", cert=folder / "client.p12")
+    assert causes(found) == ["folder-of-cas", "pkcs12-for-pem"]
+    assert {f.likelihood for f in found.findings} == {"possible"}
+    assert found.answer is not None
+    assert found.answer.status == 200
+    assert causes(closed)[0] == "pkcs12-for-pem"
+    assert "-legacy" in closed.findings[0].cure
+
+
+def _trusted(certificate: bytes) -> bytes:
+    """Write a certificate as OpenSSL's TRUSTED CERTIFICATE: after it, what it is trusted for."""
+    der = ssl.PEM_cert_to_DER_cert(certificate.decode()) + bytes.fromhex("300c300a06082b06010505070302")
+    return ssl.DER_cert_to_PEM_cert(der).replace("CERTIFICATE", "TRUSTED CERTIFICATE").encode()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda pem: b"\xff\xfe" + pem.decode().encode("utf-16-le"), "UTF-16"),
+        (lambda pem: pem.replace(b"\n", b"\\n"), r"written as \n"),
+        (lambda pem: pem.replace(b"\n", b"\r"), "carriage return"),
+        (lambda pem: pem.replace(b"\n", b" "), "on one line"),
+        (lambda pem: pem.strip() + pem, "share a line"),
+        (lambda pem: b"".join(b"    " + line + b"\n" for line in pem.splitlines()), "indented"),
+        (lambda pem: pem.replace(b"-----BEGIN", b"----BEGIN"), "five dashes"),
+        (lambda _: b"<!DOCTYPE html><title>Sign in</title>", "web page"),
+        (_trusted, None),
+        (lambda pem: b"\xef\xbb\xbf" + pem.replace(b"\n", b"\r\n"), None),
+    ],
+)
+def test_awkward_files_are_named(change: Callable[[bytes], bytes], said: str | None, folder: Path, lab: Lab) -> None:
+    """For what they are, where OpenSSL does not read them; and read where it does."""
+    path = folder / "client.crt"
+    path.write_bytes(change(path.read_bytes()))
+    with mtlslab.Server(lab.server, client_ca=lab.ca.certificate, port=0) as server:
+        found = diagnose(server.url, folder)
+    if said is None:
+        assert found.healthy, found
+    else:
+        assert causes(found)[0] == "unreadable-file", found
+        assert said in found.findings[0].evidence
+
+
+# --- recognising ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("first", "protocol"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH"), (b"220 mx ESMTP\r\n", "SMTP"), (b"220 (vsFTPd 3.0.3)\r\n", "FTP"),
+        (b"* OK [CAPABILITY IMAP4rev1]\r\n", "IMAP"), (b"+OK ready\r\n", "POP3"), (b"HTTP/1.1 400 Bad\r\n", "HTTP"),
+        (b"\0\0\x12\x04\0\0\0\0\0", "HTTP/2"), (b"AMQP\0\0\x09\x01", "AMQP"), (b"-ERR unknown\r\n", "Redis"),
+        (b"\x4a\0\0\0\x0a8.4.0\0", "MySQL or MariaDB"), (b"INFO {}\r\n", "NATS"), (b"hello", None), (b"", None),
+    ],
+)  # fmt: skip
+def test_first_words_tell_a_protocol(first: bytes, protocol: str | None) -> None:
+    """And what is not known is not guessed."""
+    assert recognised(first) == protocol
