@@ -12,9 +12,17 @@ from typing import Any
 import pytest
 
 from mtlslab import Answer, CertificateAuthority, Credential, Server, request
+from mtlslab.notebook.exercises import guard
 from mtlslab.profiles import CLIENT, SERVER
 
 LOCALHOST = ["localhost", "127.0.0.1", "::1"]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a checker wait for a function as long as a busy machine needs: no test depends on the machine's speed."""
+    monkeypatch.setattr(guard, "PATIENCE", 60)
+
 
 Call = Callable[..., Answer]
 Serve = Callable[..., Server]

@@ -137,6 +137,7 @@ BAGS: dict[str, tuple[Callable[[Path, CertificateAuthority], Any], str | None]] 
     "no ca.crt": (lambda f, ca: emptied(pack(f, for_alice(ca)), "ca.crt"), "there is no file ca.crt"),
     "no key": (lambda f, ca: emptied(pack(f, for_alice(ca)), "alice.key"), "there is no file alice.key"),
     "no folder": (lambda f, _: f, "there is no folder"),
+    "the whole disk": (lambda *_: Path("/"), "is no bag"),
     "the page's own": (lambda *_: Path("lab-00"), "holds the private key of the"),
 }
 

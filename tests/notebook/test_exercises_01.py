@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtlslab import CertificateAuthority, Credential
 from mtlslab.credentials import certificate_pem
 from mtlslab.notebook import exercises
-from mtlslab.notebook.exercises import guard
 from mtlslab.profiles import SERVER
 
 OTHERS: list[Any] = [0, 1.5, True, object(), [None], {"a": 1}, (), "", "no", b"", mock.ANY, mock.Mock(), int, print]
@@ -32,9 +31,8 @@ alice = ca.issue("alice", SERVER, names=["localhost"])
 
 @pytest.fixture(autouse=True)
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder of the notebook, and as much patience as a busy machine needs."""
+    """The folder of the notebook."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(guard, "PATIENCE", 60)
     ca.save("lab-01")
     server.save("lab-01", "server")
 

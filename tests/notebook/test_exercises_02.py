@@ -22,16 +22,9 @@ from mtlslab import CertificateAuthority, Credential, Server, request
 from mtlslab.credentials import certificate_pem, new_private_key
 from mtlslab.faults.minting import altered
 from mtlslab.notebook import exercises
-from mtlslab.notebook.exercises import guard
 from mtlslab.profiles import ROOT, SERVER
 
 OTHERS: list[Any] = [0, "", "ca.crt", b"", [], {}, object(), Path("ca.crt"), lambda: None, int, mock.ANY, mock.Mock()]
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As much patience as a busy machine needs."""
-    monkeypatch.setattr(guard, "PATIENCE", 60)
 
 
 def usage(*given: str) -> x509.KeyUsage:

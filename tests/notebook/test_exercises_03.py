@@ -19,17 +19,10 @@ from cryptography.x509.oid import NameOID
 from mtlslab import CertificateAuthority, Credential, Server, request
 from mtlslab.credentials import certificate_pem, general_name, new_csr, new_private_key
 from mtlslab.notebook import exercises
-from mtlslab.notebook.exercises import guard
 from mtlslab.profiles import SERVER
 
 OTHERS: list[Any] = [0, "", "ca.crt", b"", [], {}, object(), Path("ca.crt"), lambda: None, int, mock.ANY, mock.Mock()]
 KEY = new_private_key()
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As much patience as a busy machine needs."""
-    monkeypatch.setattr(guard, "PATIENCE", 60)
 
 
 def read(der: bytes) -> tuple[x509.CertificateSigningRequest, list[str], list[str]] | None:

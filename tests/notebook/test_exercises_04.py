@@ -19,7 +19,7 @@ from mtlslab import CertificateAuthority, Credential
 from mtlslab.credentials import certificate_pem, new_private_key
 from mtlslab.faults.minting import altered
 from mtlslab.notebook import exercises
-from mtlslab.notebook.exercises import guard, judges
+from mtlslab.notebook.exercises import judges
 from mtlslab.notebook.exercises.page_04 import CLIENT_AUTH, SERVER_AUTH
 from mtlslab.profiles import ISSUING_CA, SERVER
 
@@ -29,9 +29,8 @@ CA = CertificateAuthority.create("example-ca", key_type="rsa-2048")
 
 @pytest.fixture(autouse=True)
 def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder of the notebook, and as much patience as a busy machine needs."""
+    """The folder of the notebook."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(guard, "PATIENCE", 60)
     CA.save("lab-04")
 
 

@@ -91,8 +91,8 @@ WRONG: dict[str, tuple[Any, str]] = {
         f'raised ValueError: no such number in line {FAILS_IN_LINE} (raise ValueError("no such number"))',
     ),
     "raises without words": (hostile_words, "raised Wordless"),
-    "sleeps": (sleeps, "does not come back in time"),
-    "spins": (spins, "does not come back in time"),
+    "sleeps": (sleeps, "has not come back within 0.3 seconds"),
+    "spins": (spins, "has not come back within 0.3 seconds"),
     "counts": (lambda _: next(COUNT) % 2 == 0, "a pair would be one short"),
     "always": (lambda _: True, "your function says True for the number"),
     "nothing": (lambda _: None, "returns None; let it return bool"),
@@ -108,7 +108,8 @@ WRONG: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_bad_function_gets_its_own_words(name: str, tells_even: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     """Raising, leaving, hanging, counting, guessing: each is told apart, and nothing gets out."""
-    monkeypatch.setattr(guard, "PATIENCE", 0.3 if name in ("sleeps", "spins") else 30)
+    if name in ("sleeps", "spins"):
+        monkeypatch.setattr(guard, "PATIENCE", 0.3)
     function, hint = WRONG[name]
     feedback = tells_even(function)
     assert feedback.correct is False
@@ -117,7 +118,6 @@ def test_a_bad_function_gets_its_own_words(name: str, tells_even: Check, monkeyp
 
 def test_a_good_function_is_correct(tells_even: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     """A function, a method, a partial: whatever can be called counts."""
-    monkeypatch.setattr(guard, "PATIENCE", 30)
     assert tells_even(lambda number: number % 2 == 0).correct
     assert tells_even({0: True}.__class__(()).get).correct is False
     assert tells_even(mock.Mock(side_effect=lambda number: number % 2 == 0)).correct
@@ -127,7 +127,6 @@ def test_nothing_is_printed_and_no_thread_goes_on(
     tells_even: Check, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """What a function prints is swallowed, its threads end with it, and the folder is the one that it was."""
-    monkeypatch.setattr(guard, "PATIENCE", 30)
     monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)  # in place of pytest's
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
@@ -156,7 +155,6 @@ def test_nothing_is_printed_and_no_thread_goes_on(
 
 def test_the_readers_own_interrupt_gets_through(tells_even: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who presses stop while a function hangs is out at once, and the function ends."""
-    monkeypatch.setattr(guard, "PATIENCE", 30)
     begun = threading.Event()
     caller: list[threading.Thread] = []
 
@@ -241,7 +239,7 @@ def test_a_context_with_functions_in_it_is_guarded(monkeypatch: pytest.MonkeyPat
     context = contexts.server_context(ca.issue("localhost", SERVER, names=["localhost"]), client_ca=ca.certificate)
     context.sni_callback = lambda *_: sleeps(0) and None
     client = contexts.common(ssl.PROTOCOL_TLS_CLIENT)
-    with pytest.raises(NotYet, match="does not come back"):
+    with pytest.raises(NotYet, match="has not come back"):
         judges.handshake(client, context)
 
 

@@ -64,7 +64,7 @@ class Guarded:
             end_threads([call])
         self._left -= time.monotonic() - begin
         if late:
-            raise NotYet(f"{self.what} does not come back in time: whoever waits for it waits for ever")
+            raise NotYet(f"{self.what} has not come back within {PATIENCE} seconds: whoever calls it would wait, too")
         return call.outcome
 
     def __call__(self, *given: Any, **options: Any) -> Any:

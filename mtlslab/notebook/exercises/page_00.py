@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from pathlib import Path, PosixPath, WindowsPath
 from typing import Any
 
@@ -78,7 +79,9 @@ def _expect_no_foreign_key(folder: Path, ca: CertificateAuthority) -> None:
     owners = {"the CA": (ca.certificate, "make a certificate in anyone's name")}
     for name, harm in (("server", "pose as your server"), ("client", "call in the name of client")):
         owners[f"the {name}"] = (read_certificates(f"lab-00/{name}.crt")[0], harm)
-    for file in (path for path in folder.rglob("*") if path.is_file() and path.stat().st_size < 1 << 16):
+    found = list(islice(folder.rglob("*"), 100))
+    expect(len(found) < 100, f"{folder.name} is no bag: it holds a hundred things and more")
+    for file in (path for path in found if path.is_file() and path.stat().st_size < 1 << 16):
         for public_key in _public_halves(file.read_bytes()):
             for owner, (certificate, harm) in owners.items():
                 if certificate.public_key() == public_key:
