@@ -4,9 +4,9 @@ TLS 1.3 has two RFCs: 8446 of 2018, and 9846 of 2026, which obsoletes it and has
 citation gives both, in one form: ``RFC 8446/9846 §6`` where the numbers are the same, ``RFC 8446 §4.4.2/9846 §4.5.1``
 where they are not.
 
-Where the titles were read: 5246, 5280, 5288, 6066, 8446 and 9846 in the RFC Editor's text; 9110 and 9113 on httpwg.org;
-9525 and 8555 in the RFC Editor's XML; 2986 on elook.org; 6125 in its errata's text; the others in the tables of
-contents that the RFC translations of tex2e repeat. 8422 in the last draft before it.
+Where the titles were read: 5246, 5280, 5288, 6066, 8446 and 9846 in the RFC Editor's text; 9110, 9112, 9113 and 9440 on
+httpwg.org; 9525 and 8555 in the RFC Editor's XML; 2986 on elook.org; 6125 in the RFC Editor's page of errata; 8422 in
+the last draft before it; the others in the tables of contents that tex2e's translations of the RFCs repeat.
 """
 
 TLS13: dict[str, tuple[str, str]] = {
@@ -64,6 +64,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "6.2.3.3": "AEAD Ciphers",
         "6.3": "Key Calculation",
         "7": "The TLS Handshaking Protocols",
+        "7.2": "Alert Protocol",
         "7.3": "Handshake Protocol Overview",
         "7.4": "Handshake Protocol",
         "7.4.2": "Server Certificate",

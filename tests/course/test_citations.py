@@ -44,8 +44,7 @@ def _texts() -> Iterator[tuple[str, str]]:
     for path in notebook_form.course():
         yield path.name, "\n".join(cell.source for cell in Notebook(path).cells)
     for path in [*sorted((ROOT / "mtlslab").rglob("*.py")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
-        if path.name != "server.py":  # until its new form is here
-            yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+        yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
 
 
 TEXTS = dict(_texts())
