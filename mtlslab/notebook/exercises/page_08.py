@@ -28,7 +28,7 @@ from mtlslab.notebook.exercises.judges import (
 )
 from mtlslab.profiles import CLIENT
 
-__all__ = ["PUZZLES", "broken", "fresh_list", "named_faults", "repaired_chain", "repaired_purpose"]
+__all__ = ["PUZZLES", "broken", "fresh_list", "mystery", "named_faults", "repaired_chain"]
 
 PUZZLES = ("crl-missing", "client-without-intermediate", "crl-expired", "not-yet-valid-client", "client-ca-made-again")
 """Five faults whose messages do not give them away. Guess first."""
