@@ -125,9 +125,9 @@ class _Ear:
     alerts: dict[refusals.End, int] = field(default_factory=dict)
 
     def __call__(self, _: object, direction: str, version: int, kind: int, message: int, data: bytes) -> None:
-        if kind == 21 and len(data) == 2:  # an alert (RFC 8446 §5.1, §6)
+        if kind == 21 and len(data) == 2:  # an alert (RFC 8446/9846 §5.1, §6)
             self.alerts["server" if direction == "read" else "client"] = data[1]
-        elif kind == 22 and direction == "read":  # a message of the handshake (RFC 8446 §4), perhaps CertificateRequest
+        elif kind == 22 and direction == "read":  # of the handshake (RFC 8446/9846 §4), perhaps CertificateRequest
             self.tls_version = {0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}.get(version)
             self.asked = self.asked or message == 13
             self.alerts.clear()

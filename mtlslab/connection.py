@@ -85,7 +85,7 @@ class Channel:
         self._tls.write(data)
 
     def last_words(self) -> bytes:
-        """Return what is to go to the caller before we leave, with close_notify (RFC 8446 §6.1) if it is connected.
+        """Return what is to go to the caller before we leave, with close_notify (RFC 8446/9846 §6.1) if connected.
 
         The caller's own is not waited for.
         """

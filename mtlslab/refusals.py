@@ -1,6 +1,6 @@
 """The vocabulary of refusals: one table, and the way from an exception to its row.
 
-When TLS fails, one end says no and the other is told why in one byte, the description of an alert (RFC 8446 §6).
+When TLS fails, one end says no and the other is told why in one byte, the description of an alert (RFC 8446/9846 §6).
 Each end's library then words it in its own manner. A `Refusal` puts the two views into the same few words. Every
 refusal is made here, and what curl returns is known here.
 """
@@ -170,7 +170,7 @@ ALERTS = {
     113: "bad_certificate_status_response", 114: "bad_certificate_hash_value", 115: "unknown_psk_identity",
     116: "certificate_required", 117: "general_error", 120: "no_application_protocol", 121: "ech_required",
 }
-"""The alerts of RFC 9846 §6 (8446 §6), those that it has retired (RFC 5246 §7.2, 6066 §9), and that of RFC 9849."""
+"""The alerts of RFC 8446/9846 §6, those retired since (RFC 5246 §7.2, RFC 6066 §9), and that of RFC 9849."""
 
 _REASON_OF_ALERT = {
     "close_notify": "connection-lost", "protocol_version": "protocol-version",

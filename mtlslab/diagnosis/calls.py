@@ -79,12 +79,12 @@ class Call:
 
     @property
     def asks(self) -> bool:
-        """Whether the server asked for a certificate (RFC 8446 §4.3.2; RFC 5246 §7.4.4)."""
+        """Whether the server asked for a certificate (RFC 8446 §4.3.2/9846 §4.4.2; RFC 5246 §7.4.4)."""
         return self._request is not None
 
     @property
     def asks_late(self) -> bool:
-        """Whether it asked only after it had read the request (RFC 8446 §4.6.2; renegotiation in TLS 1.2)."""
+        """Whether it asked only after it had read the request (RFC 8446 §4.6.2/9846 §4.7.2; TLS 1.2: renegotiation)."""
         names = [(m.sender, m.name) for m in self.messages if m.opened]
         asked = names.index(("server", "CertificateRequest")) if self.asks else 0
         return ("server", "HelloRequest") in names or ("client", "Finished") in names[:asked]

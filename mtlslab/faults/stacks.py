@@ -1,4 +1,4 @@
-"""What each TLS stack prints when it meets a refusal, and where that was seen or read. `wordings` searches it.
+"""What each TLS stack prints when it meets a refusal, and where that was seen, in November 2026, or read.
 
 The end that *says* no knows the cause: `client` and `server`, by the fault's name. The end that is *told* no knows the
 alert: `alerts`, by the alert's name. Where a stack's server tells a fault with another alert than OpenSSL's, `tells`
@@ -306,7 +306,7 @@ _APPLE = {
 STACKS = (
     Stack(
         "OpenSSL 3 and 4",
-        "seen: 3.0.22 to 3.6.5 in curl 7.88 to 8.23, Python 3.11 to 3.15, nginx 1.22, Node.js 20 and 24; November 2026",
+        "seen: 3.0.22 to 3.6.5 in curl 7.88 to 8.23, Python 3.11 to 3.15, nginx 1.22, Node.js 20 and 24",
         **openssl.WORDS,
     ),
     Stack(
@@ -321,12 +321,12 @@ STACKS = (
     ),
     Stack(
         "Node.js",
-        "seen: authorizationError of the socket that tlsClientError brings, 20.20; November 2026",
+        "seen: authorizationError of the socket that tlsClientError brings, 20.20",
         server=_NODE_UNSPECIFIED,
     ),
-    Stack("Go", "seen: 1.19.8 and 1.24, November 2026; versions and suites read in crypto/tls", **_GO),
-    Stack("Java", "seen: OpenJDK 17.0.15, November 2026", **_JAVA),
-    Stack("GnuTLS", "seen: gnutls-cli and gnutls-serv 3.7.9, November 2026", **_GNUTLS),
+    Stack("Go", "seen: 1.19.8 and 1.24; versions and suites read in crypto/tls", **_GO),
+    Stack("Java", "seen: OpenJDK 17.0.15", **_JAVA),
+    Stack("GnuTLS", "seen: gnutls-cli and gnutls-serv 3.7.9", **_GNUTLS),
     Stack(
         "Firefox, NSS",
         "read: security/nss/lib/ssl/ssl3con.c and SSLerrs.h; curl's lib/vtls/nss.c of 7.60, and the article",
@@ -368,7 +368,7 @@ STACKS = (
     ),
     Stack(
         "nginx",
-        "seen: 1.22.1, November 2026",
+        "seen: 1.22.1",
         client={
             "no-client-certificate": ("No required SSL certificate was sent",),
             "plain-http-to-tls-port": ("The plain HTTP request was sent to HTTPS port",),
@@ -381,7 +381,7 @@ STACKS = (
     ),
     Stack(
         "HAProxy",
-        "seen: 2.6.12, November 2026",
+        "seen: 2.6.12",
         server={
             CHAIN: ("SSL client certificate not trusted", "SSL client CA chain cannot be verified"),
             **dict.fromkeys(("no-client-certificate", "stolen-client-certificate"), ("SSL handshake failure",)),

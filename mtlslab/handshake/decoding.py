@@ -142,7 +142,7 @@ class _Protection:
     def use(self, side: _Direction, secret: bytes, index: int) -> None:
         """Go on with another secret, b"" for one that is not known."""
         if side.joined:
-            raise TranscriptError(side.sender, index, 5, "the keys change in the middle of a record (RFC 8446 §5.1)")
+            raise TranscriptError(side.sender, index, 5, "the keys change in mid-record (RFC 8446/9846 §5.1)")
         side.secret, side.sequence, side.keys = secret, 0, None
         if secret and self.suite and self.suite.aead:
             side.keys = records.traffic_keys(secret, self.suite)
@@ -151,7 +151,7 @@ class _Protection:
         """Take in a ChangeCipherSpec of TLS 1.2, or one that tells nothing."""
         if side.protected:
             raise TranscriptError(side.sender, index, 5, "a second ChangeCipherSpec: renegotiation is not read here")
-        if self.version is None:  # TLS 1.3's dummy, sent after the first ClientHello (RFC 8446 §D.4)
+        if self.version is None:  # TLS 1.3's dummy, sent after the first ClientHello (RFC 8446 §D.4/9846 §E.4)
             return
         side.protected = True
         master = self._secret("CLIENT_RANDOM")

@@ -4,9 +4,9 @@ TLS 1.3 has two RFCs: 8446 of 2018, and 9846 of 2026, which obsoletes it and has
 citation gives both, in one form: ``RFC 8446/9846 §6`` where the numbers are the same, ``RFC 8446 §4.4.2/9846 §4.5.1``
 where they are not.
 
-Where the titles were read: 5246, 5280, 5288, 6066, 8446 and 9846 in the RFC Editor's text; 9110 and 9113 on httpwg.org;
-9525 and 8555 in the RFC Editor's XML; 2986 on elook.org; 6125 in its errata's text; the others in the tables of
-contents that the RFC translations of tex2e repeat. 8422 in the last draft before it.
+Where the titles were read: 5246, 5280, 5288, 6066, 8446 and 9846 in the RFC Editor's text; 9110, 9112, 9113 and 9440 on
+httpwg.org; 9525 and 8555 in the RFC Editor's XML; 2986 on elook.org; 6125 in the RFC Editor's page of errata; 8422 in
+the last draft before it; the others in the tables of contents that tex2e's translations of the RFCs repeat.
 """
 
 TLS13: dict[str, tuple[str, str]] = {
@@ -57,6 +57,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "2986": {"3": "Overview"},
     "3279": {"2.2.3": "Elliptic Curve Digital Signature Algorithm"},
     "4648": {"3.5": "Canonical Encoding", "4": "Base 64 Encoding"},
+    "4511": {"4.2": "Bind Operation", "4.14": "StartTLS Operation"},
     "5246": {
         "5": "HMAC and the Pseudorandom Function",
         "6": "The TLS Record Protocol",
@@ -64,6 +65,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "6.2.3.3": "AEAD Ciphers",
         "6.3": "Key Calculation",
         "7": "The TLS Handshaking Protocols",
+        "7.2": "Alert Protocol",
         "7.3": "Handshake Protocol Overview",
         "7.4": "Handshake Protocol",
         "7.4.2": "Server Certificate",
@@ -96,6 +98,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "4.2.1.13": "CRL Distribution Points",
         "4.2.2.1": "Authority Information Access",
         "5": "CRL and CRL Extensions Profile",
+        "5.1": "CRL Fields",
         "5.1.2.5": "Next Update",
         "5.2.3": "CRL Number",
         "5.3.1": "Reason Code",
@@ -131,6 +134,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "4.2.1": "Parsing a List",
         "4.2.7": "Parsing a Byte Sequence",
     },
+    "9051": {"6.2.1": "STARTTLS Command"},
     "9110": {
         "4.2.2": "https URI Scheme",
         "5.1": "Field Names",
@@ -143,10 +147,11 @@ SECTIONS: dict[str, dict[str, str]] = {
         "9.3.2": "HEAD",
         "10.1.1": "Expect",
         "15": "Status Codes",
+        "15.5.20": "421 Misdirected Request",
         "15.5.2": "401 Unauthorized",
     },
     "9112": {"9.6": "Tear-down"},
-    "9113": {"9.2.3": "TLS 1.3 Features"},
+    "9113": {"3.4": "HTTP/2 Connection Preface", "9.2.3": "TLS 1.3 Features"},
     "9325": {"4.2": "Cipher Suites for TLS 1.2"},
     "9440": {
         "1": "Introduction",
@@ -169,5 +174,5 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
 }
 
-NOT_LOOKED_UP: dict[str, set[str]] = {"2985": {"5.4.2"}, "3261": {"26.2.1"}}
+NOT_LOOKED_UP: dict[str, set[str]] = {"1123": {"2.1"}, "2595": {"4"}, "2985": {"5.4.2"}, "3261": {"26.2.1"}}
 """Cited, and no published text was at hand that goes down to them."""

@@ -16,7 +16,7 @@ _SECTION = r"(?:\d+|[A-Z])(?:\.\d+)*"
 _CITATION = re.compile(
     rf"RFCs?\s+(?P<rfc>\d{{4}})(?P<both>/9846)?"
     rf"|§\s?(?P<section>{_SECTION})(?:/9846\s+§(?P<new>{_SECTION}))?"
-    rf"|[Aa]ppendix\s+(?P<appendix>{_SECTION})|(?P<other>X\.\d{{3}}|X509-SVID|SPIFFE-ID)"
+    rf"|[Aa]ppendix\s+(?P<appendix>{_SECTION})|(?P<other>X\.\d{{3}}|X509-SVID|SPIFFE-ID|MQTT)"
 )
 
 
@@ -27,7 +27,7 @@ def problems(text: str) -> Iterator[str]:
         if match["rfc"]:
             rfc, both = match["rfc"], bool(match["both"])
             continue
-        if match["other"] or rfc == "X":  # ITU-T's X.690 has sections, too, and SPIFFE's standards
+        if match["other"] or rfc == "X":  # X.690, SPIFFE and MQTT have sections, too
             rfc = "X"
             continue
         section, said = match["section"] or match["appendix"], f"RFC {rfc or '?'} {match[0]}"
@@ -44,8 +44,7 @@ def _texts() -> Iterator[tuple[str, str]]:
     for path in notebook_form.course():
         yield path.name, "\n".join(cell.source for cell in Notebook(path).cells)
     for path in [*sorted((ROOT / "mtlslab").rglob("*.py")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]:
-        if path.name != "server.py":  # until its new form is here
-            yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+        yield str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
 
 
 TEXTS = dict(_texts())

@@ -1,21 +1,31 @@
-"""The checkers of notebook 05 turn away the wrong answers that people give, each with a hint that helps."""
+"""The checkers of notebook 05 try what they are given: no wrong answer gets through, no right one is turned away."""
 
+import contextlib
+import shutil
+import socket
 import ssl
-from collections.abc import Callable
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
+from threading import Timer
 from typing import Any
+from unittest import mock
 
 import pytest
+from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from mtlslab import CertificateAuthority, Reply, Request
 from mtlslab.notebook import exercises
 from mtlslab.profiles import CLIENT, SERVER
 
-OTHER_KINDS = [0, "", "yes", [], {}, object(), b"\x00", 3.5, lambda: 1, {"a": 1}, ["a"], ssl.CERT_REQUIRED]
+NAMES = ["insisting_context", "authorizing_app", "lets_go"]
+OTHER_KINDS = [0, "", "yes", [], {}, object(), b"\x00", 3.5, lambda: 1, {"a": 1}, mock.ANY, mock.MagicMock(), int]
 
 
-@pytest.mark.parametrize("name", ["insisting_context", "authorizing_app", "from_node"])
+@pytest.mark.parametrize("name", NAMES)
 def test_any_other_kind_of_answer_gets_a_hint(name: str) -> None:
     """Whatever a learner puts there, the checker says 'Not yet' and never raises; None is not attempted."""
     check = exercises.CHECKERS[name]
@@ -24,171 +34,399 @@ def test_any_other_kind_of_answer_gets_a_hint(name: str) -> None:
         assert check(answer).text.startswith("Not yet: "), answer
 
 
-# A context of your own
+# A context that insists
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("lab")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the page, with some CAs that nobody should trust."""
+    folder = tmp_path_factory.mktemp("page") / "lab-05"
     ca = CertificateAuthority.create("example-ca")
     ca.save(folder)
     ca.issue("localhost", SERVER, names=["localhost"]).save(folder, "server")
     ca.issue("client", CLIENT).save(folder, "client")
-    (folder / "other").mkdir()
     CertificateAuthority.create("other-ca").save(folder / "other")
-    return folder
+    CertificateAuthority.create("example-ca").save(folder / "namesake")
+    CertificateAuthority.create("stray-ca").issue("stranger", CLIENT).save(folder, "stranger")
+    with contextlib.chdir(folder.parent):
+        yield folder
 
 
-def right_context(lab: Path, shown: str = "server") -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_flags |= ssl.VERIFY_X509_STRICT
+def context(lab: Path, *, shown: str = "server", mode: ssl.VerifyMode = ssl.CERT_REQUIRED) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    made.verify_flags |= ssl.VERIFY_X509_STRICT
     if shown:
-        context.load_cert_chain(lab / f"{shown}.crt", lab / f"{shown}.key")
-    context.load_verify_locations(lab / "ca.crt")
-    context.verify_mode = ssl.CERT_REQUIRED
-    return context
+        made.load_cert_chain(lab / f"{shown}.crt", lab / f"{shown}.key")
+    made.load_verify_locations(lab / "ca.crt")
+    made.verify_mode = mode
+    return made
 
 
-def test_an_insisting_context_is_right(lab: Path) -> None:
-    """A context made by hand is right, and so is one that began as a default context."""
-    assert exercises.insisting_context(right_context(lab)).correct
-    default = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(lab / "ca.crt"))
-    default.minimum_version = ssl.TLSVersion.TLSv1_3
-    default.verify_flags |= ssl.VERIFY_X509_STRICT
-    default.verify_mode = ssl.CERT_REQUIRED
-    default.load_cert_chain(lab / "server.crt", lab / "server.key")
-    assert exercises.insisting_context(default).correct
+def changed(change: Callable[[ssl.SSLContext, Path], object]) -> Callable[[Path], ssl.SSLContext]:
+    def make(lab: Path) -> ssl.SSLContext:
+        made = context(lab)
+        change(made, lab)
+        return made
+
+    return make
 
 
-def _not_asking(context: ssl.SSLContext, _: Path) -> None:
-    context.verify_mode = ssl.CERT_NONE  # a server's
+def _no_tls_1_2(made: ssl.SSLContext, _: Path) -> None:
+    made.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    made.options |= ssl.OP_NO_TLSv1 | ssl.OP_NO_TLSv1_1 | ssl.OP_NO_TLSv1_2
 
 
-def _optional(context: ssl.SSLContext, _: Path) -> None:
-    context.verify_mode = ssl.CERT_OPTIONAL
+def _from_default(lab: Path) -> ssl.SSLContext:
+    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(lab / "ca.crt"))
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    made.verify_flags |= ssl.VERIFY_X509_STRICT
+    made.verify_mode = ssl.CERT_REQUIRED
+    made.load_cert_chain(lab / "server.crt", lab / "server.key")
+    return made
 
 
-def _tls_1_2(context: ssl.SSLContext, _: Path) -> None:
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+@pytest.mark.filterwarnings("ignore:ssl.OP_NO")
+@pytest.mark.parametrize(
+    "make",
+    [
+        context,
+        _from_default,
+        changed(_no_tls_1_2),
+        changed(lambda made, _: setattr(made, "num_tickets", 0)),
+        changed(lambda made, _: made.set_alpn_protocols(["http/1.1"])),
+        changed(lambda made, lab: made.load_verify_locations(lab / "ca.crt")),
+    ],
+)
+def test_a_context_that_insists_is_right(lab: Path, make: Callable[[Path], ssl.SSLContext]) -> None:
+    """However it was made: by hand, from a default, TLS 1.2 off in the old way, with extras that let nobody in."""
+    assert exercises.insisting_context(make(lab)).correct
 
 
-def _lax(context: ssl.SSLContext, _: Path) -> None:
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+def _lax(made: ssl.SSLContext, _: Path) -> None:
+    made.verify_flags &= ~ssl.VERIFY_X509_STRICT
 
 
-def _too_trusting(context: ssl.SSLContext, lab: Path) -> None:
-    context.load_verify_locations(lab / "other" / "ca.crt")
+def _timeless(made: ssl.SSLContext, _: Path) -> None:
+    made.verify_flags |= ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME
+
+
+def _folder_of_others(made: ssl.SSLContext, lab: Path) -> None:
+    """Trust a folder, as OpenSSL does: CAs are looked up there by the hash of their names, one at a time."""
+    command = ["openssl", "x509", "-subject_hash", "-noout", "-in", str(lab / "other" / "ca.crt")]
+    name = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    (lab / "hashed").mkdir(exist_ok=True)
+    (lab / "hashed" / f"{name}.0").write_bytes((lab / "other" / "ca.crt").read_bytes())
+    made.load_verify_locations(capath=lab / "hashed")
+
+
+class Pretends(ssl.SSLContext):
+    """Looks like a context."""
 
 
 @pytest.mark.parametrize(
-    ("spoil", "hint"),
+    ("make", "hint"),
     [
-        (_not_asking, "does not ask"),
-        (_optional, "takes no for an answer"),
-        (_tls_1_2, "still takes TLS 1.2"),
-        (_lax, "does not verify strictly"),
-        (_too_trusting, "other authorities too"),
+        (lambda lab: context(lab, mode=ssl.CERT_NONE), "does not ask"),  # a server's
+        (lambda lab: context(lab, mode=ssl.CERT_OPTIONAL), "takes no for an answer"),
+        (lambda lab: context(lab, shown=""), "nothing to show"),
+        (lambda lab: context(lab, shown="client"), "is it server.crt?"),
+        (changed(lambda made, _: setattr(made, "minimum_version", ssl.TLSVersion.TLSv1_2)), "still takes TLS 1.2"),
+        (changed(lambda made, _: setattr(made, "maximum_version", ssl.TLSVersion.TLSv1_2)), "nothing to show"),
+        (changed(_lax), "does not verify strictly"),
+        (changed(_timeless), "expired gets in"),
+        (changed(lambda made, lab: made.load_verify_locations(lab / "other" / "ca.crt")), "other authorities too"),
+        (changed(lambda made, lab: made.load_verify_locations(lab / "namesake" / "ca.crt")), "other authorities too"),
+        (changed(lambda made, lab: made.load_verify_locations(lab / "stranger.crt")), "other authorities too"),
+        (changed(lambda made, _: setattr(made, "sni_callback", lambda *_: None)), "sni_callback"),
+        (changed(lambda made, _: setattr(made, "post_handshake_auth", True)), "does not ask"),
+        (lambda lab: ssl.create_default_context(cafile=str(lab / "ca.crt")), "a client's context"),
+        (lambda _: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), "nothing to show"),
+        (lambda _: Pretends(ssl.PROTOCOL_TLS_SERVER), "an ssl.SSLContext"),
+        (lambda _: mock.MagicMock(spec=ssl.SSLContext), "an ssl.SSLContext"),
+        pytest.param(
+            changed(_folder_of_others),
+            "it believes CN=other-ca too",
+            id="capath",
+            marks=pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to name the file"),
+        ),
     ],
 )
-def test_a_context_with_one_fault_is_told_which(
-    lab: Path, spoil: Callable[[ssl.SSLContext, Path], None], hint: str
+def test_a_context_that_lets_in_too_many_is_told_whom(
+    lab: Path, make: Callable[[Path], ssl.SSLContext], hint: str
 ) -> None:
-    """Each option that is not as asked gets a hint of its own."""
-    context = right_context(lab)
-    spoil(context, lab)
-    said = exercises.insisting_context(context)
+    """Each hole gets a hint at who comes through it, or at where to look."""
+    said = exercises.insisting_context(make(lab))
     assert said.correct is False
     assert hint in said.text
 
 
-def test_a_context_must_show_a_server_certificate_and_be_a_servers(lab: Path) -> None:
-    """The handshake finds what options do not tell: nothing to show, or a client's certificate to show."""
-    assert "nothing to show" in exercises.insisting_context(right_context(lab, "")).text
-    assert "is it server.crt?" in exercises.insisting_context(right_context(lab, "client")).text
-    client = ssl.create_default_context(cafile=str(lab / "ca.crt"))
-    assert "a client's context" in exercises.insisting_context(client).text
-    bare = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    assert exercises.insisting_context(bare).correct is False
+def test_the_page_s_own_ca_is_the_one_that_counts(lab: Path, tmp_path: Path) -> None:
+    """A context for another example-ca is refused, and so is any where the page was not run."""
+    other = CertificateAuthority.create("example-ca")
+    other.save(tmp_path)
+    other.issue("localhost", SERVER, names=["localhost"]).save(tmp_path, "server")
+    assert "is it server.crt?" in exercises.insisting_context(context(tmp_path)).text
+    with contextlib.chdir(tmp_path):
+        assert "run the page's first cells" in exercises.insisting_context(context(lab)).text
 
 
 # Who may do what
 
 
-def name_of(request: Request) -> str:
-    assert request.client is not None
-    return str(request.client.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+def dns_names(request: Request) -> list[str]:
+    try:
+        assert request.client is not None
+        san = request.client.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (AssertionError, x509.ExtensionNotFound):
+        return []
+    return list(san.get_values_for_type(x509.DNSName))
 
 
-def app_with(is_alice: Callable[[str], bool], under_admin: Callable[[str], bool]) -> Callable[[Request], Any]:
-    def app(request: Request) -> Reply | str:
-        if request.client is None:
-            return Reply("who are you?\n", status=401)
-        name = name_of(request)
-        if under_admin(request.path) and not is_alice(name):
-            return Reply("no\n", status=403)
-        return f"Hello {name}\n"
-
-    return app
-
-
-def forgets_none(request: Request) -> str:
-    return f"Hello {name_of(request)}\n"
-
-
-def forbids_strangers(request: Request) -> Reply | str:
+def common_names(request: Request) -> list[str]:
     if request.client is None:
-        return Reply("no\n", status=403)
-    return right_app(request)  # type: ignore[no-any-return]
+        return []
+    return [str(one.value) for one in request.client.subject.get_attributes_for_oid(NameOID.COMMON_NAME)][:1]
 
 
-right_app = app_with(lambda name: name == "alice", lambda path: path.startswith("/admin"))
+def app(
+    names: Callable[[Request], list[str]] = dns_names,
+    is_alice: Callable[[str], bool] = lambda name: name == "alice",
+    under_admin: Callable[[str], bool] = lambda path: path == "/admin" or path.startswith("/admin/"),
+    methods: tuple[str, ...] = ("GET",),
+    elsewhere: int = 404,
+    forbidden: int = 403,
+) -> Callable[[Request], Any]:
+    def made(request: Request) -> Reply | str:
+        known = names(request)
+        if len(known) != 1:
+            return Reply("who are you?\n", status=401)
+        if request.method not in methods:
+            return Reply("only GET\n", status=405)
+        if under_admin(request.path):
+            return "the controls\n" if is_alice(known[0]) else Reply("no\n", status=forbidden)
+        return f"Hello {known[0]}\n" if request.path == "/" else Reply("nothing\n", status=elsewhere)
+
+    return made
 
 
-def test_the_right_app_is_right() -> None:
-    """An app that compares whole names and paths below /admin is right."""
-    assert exercises.authorizing_app(right_app).correct
+class AppObject:
+    """An app may be an object as well."""
+
+    def __call__(self, request: Request) -> Any:
+        return app()(request)
+
+
+def by_parts(path: str) -> bool:
+    return path.split("/")[1:2] == ["admin"]
+
+
+def normalising(request: Request) -> Any:
+    """Read a path as a web server would, and then decide."""
+    from dataclasses import replace
+    from posixpath import normpath
+    from urllib.parse import unquote
+
+    path = "/" + normpath(unquote(request.path).lower().replace("\\", "/").partition(";")[0]).lstrip("/")
+    return app()(replace(request, path=path))
+
+
+@pytest.mark.parametrize("right", [app(), app(under_admin=by_parts), AppObject(), app(methods=("GET", "OPTIONS"))])
+def test_the_right_app_is_right(right: Any) -> None:
+    """Whole names and whole path segments are right, in whatever form the function comes."""
+    assert exercises.authorizing_app(right).correct
+
+
+def test_an_app_that_normalises_first_is_right() -> None:
+    """Who reads a detour as /admin, and keeps that for alice, has let nobody in."""
+    said = exercises.authorizing_app(normalising)
+    assert said.correct, said
+
+
+def _reads_a_header(request: Request) -> Any:
+    name = request.headers.get("X-Client") or next(iter(dns_names(request)), None)
+    return app(lambda _: [name] if name else [])(request)
+
+
+def _never_401(request: Request) -> Any:
+    return app(lambda asked: dns_names(asked) or ["guest"])(request)
+
+
+def _first_of_several(request: Request) -> Any:
+    return app(lambda asked: dns_names(asked)[-1:])(request)
+
+
+def _counts() -> Callable[[Request], Any]:
+    calls: list[int] = []
+
+    def made(request: Request) -> Any:
+        calls.append(1)
+        return "Hello client\n" if len(calls) < 3 else app()(request)
+
+    return made
+
+
+def _raises(request: Request) -> Any:
+    raise SystemExit(f"no {request.path}")
 
 
 @pytest.mark.parametrize(
     ("wrong", "hint"),
     [
-        (lambda _: "Hello World\n", "should read 'Hello client'"),
-        (forgets_none, "/admin is for alice alone"),
-        (forbids_strangers, "nobody yet"),
-        (app_with(lambda name: name == "alice", lambda path: path == "/admin"), "below /admin"),
-        (app_with(lambda name: "alice" in name, lambda path: path.startswith("/admin")), "whole common name"),
-        (app_with(lambda name: name.endswith("alice"), lambda path: path.startswith("/admin")), "malice is not alice"),
-        (app_with(lambda _: False, lambda path: path.startswith("/admin")), "/admin is for alice"),
+        (lambda _: "Hello World\n", ""),
         (lambda _: None, "it returns nothing"),
         (lambda _: 200, "text or a Reply is wanted"),
-        (lambda request: f"Hello {request.client.subject.rfc4514_string()}\n", "and reads 'Hello CN=client'"),
+        (lambda _: mock.MagicMock(spec=Reply), "text or a Reply is wanted"),
+        (_raises, "SystemExit"),
+        (lambda request: request.client.nothing, "AttributeError"),
+        (app(under_admin=lambda path: path == "/admin"), "below /admin"),
+        (app(under_admin=lambda path: path.startswith("/admin")), "it is neither / nor below /admin"),
+        (app(under_admin=lambda path: path.startswith("/admin/users") or path == "/admin"), "below /admin"),
+        (app(under_admin=lambda path: "admin" in path), ""),
+        (app(is_alice=lambda name: "alice" in name), "is not alice"),
+        (app(is_alice=lambda name: name.endswith("alice")), "malice is not alice"),
+        (app(is_alice=lambda name: name.startswith("alice")), "alice.example is not alice"),
+        (app(is_alice=lambda name: name.startswith("alic")), "is not alice"),
+        (app(is_alice=lambda _: False), "for alice"),
+        (app(is_alice=lambda _: True), "for alice alone"),
+        (app(methods=("GET", "POST", "PUT", "DELETE", "HEAD"), forbidden=200), ""),
+        (app(common_names), "no single DNS name in it says alice"),
+        (_first_of_several, "no single DNS name in it says alice"),
+        (_reads_a_header, "a header is the caller's own word"),
+        (_never_401, "nobody yet"),
+        (app(elsewhere=200), "gets 404"),
+        (app(forbidden=401), "for alice alone"),
+        (_counts(), ""),
     ],
 )
 def test_an_app_that_decides_wrongly_is_told_about_whom(wrong: Any, hint: str) -> None:
-    """The hint names a caller and a path for whom the app decides wrongly."""
+    """The hint names a caller and a path for whom the app decides wrongly, or the app's own exception."""
     said = exercises.authorizing_app(wrong)
     assert said.correct is False
     assert hint in said.text
 
 
-# From Node.js to Python
+def _post_is_open(request: Request) -> Any:
+    return "done\n" if request.method == "POST" and dns_names(request) else app()(request)
+
+
+def test_another_method_is_another_way_in() -> None:
+    """An app that guards GET alone is told so."""
+    assert "another method is another way in" in exercises.authorizing_app(_post_is_open).text
+
+
+# Let go
+
+
+class Hello(BaseHTTPRequestHandler):
+    """The page's handler."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.send_response(200)
+        self.send_header("Content-Length", "12")
+        self.end_headers()
+        self.wfile.write(b"Hello World\n")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class OnlyTimeout(Hello):
+    """Each read may take half a second."""
+
+    timeout = 0.5
+
+
+class OneClock(Hello):
+    """The folded solution's way."""
+
+    timeout = 0.5
+
+    def handle(self) -> None:
+        """End the connection when the clock says so."""
+        over = Timer(0.5, socket.socket.shutdown, [self.connection, socket.SHUT_RDWR])
+        over.start()
+        try:
+            with contextlib.suppress(OSError):
+                super().handle()
+        finally:
+            over.cancel()
+
+
+class ByDeadline(Hello):
+    """Another way: shake hands and read the head by hand, against a deadline."""
+
+    def handle(self) -> None:
+        """Read the head byte by byte, each with what is left of the time."""
+        deadline, head = time.monotonic() + 0.4, b""
+        with contextlib.suppress(OSError):
+            while not head.endswith(b"\r\n\r\n"):
+                self.connection.settimeout(max(deadline - time.monotonic(), 0.001))
+                if not (more := self.connection.recv(1)):
+                    return
+                head += more
+            self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 12\r\n\r\nHello World\n")
+
+
+class LetsGoOfAll(Hello):
+    """Nobody waits, and nobody is answered."""
+
+    def handle(self) -> None:
+        """Hang up."""
+
+
+class AnswersBeforeTheyAsk(LetsGoOfAll):
+    """The reply is there before the request."""
+
+    def handle(self) -> None:
+        """Answer whoever shakes hands."""
+        time.sleep(3)
+
+
+class Raises(Hello):
+    """Fails for everybody."""
+
+    def handle(self) -> None:
+        """Fail."""
+        raise ValueError
+
+
+class SwitchesTimeoutOff(OneClock):
+    """Looks patient."""
+
+    def handle(self) -> None:
+        """Wait for ever."""
+        self.connection.settimeout(None)
+        Hello.handle(self)
+
+
+@pytest.mark.parametrize("right", [OneClock, ByDeadline])
+def test_a_handler_that_lets_go_is_right(right: type) -> None:
+    """One clock for the whole visit, however it is kept."""
+    said = exercises.lets_go(right)
+    assert said.correct, said
 
 
 @pytest.mark.parametrize(
-    ("change", "hint"),
+    ("wrong", "hint"),
     [
-        ({"a": ssl.CERT_OPTIONAL}, "has its default"),
-        ({"b": ssl.CERT_REQUIRED}, "CertificateRequest"),
-        ({"c": ssl.CERT_OPTIONAL}, "a bad certificate"),
-        ({"c": "CERT_OPTIONAL"}, "each value is"),
-        ({"d": None}, "three servers"),
+        (Hello, "says nothing at all"),
+        (OnlyTimeout, "a letter at a time"),
+        (SwitchesTimeoutOff, "still has its thread"),
+        (LetsGoOfAll, "is not"),
+        (AnswersBeforeTheyAsk, "still has its thread"),
+        (Raises, "is not"),
+        (SimpleHTTPRequestHandler, "still has its thread"),
+        (Hello.do_GET, "the class itself"),
+        (object, "inherits from Hello"),
+        (type("Empty", (), {}), "inherits from Hello"),
     ],
 )
-def test_each_server_of_nodes_has_its_own_hint(change: dict[str, Any], hint: str) -> None:
-    """The usual mistake, taking rejectUnauthorized: false for optional, gets a question back."""
-    right = {"a": ssl.CERT_REQUIRED, "b": ssl.CERT_NONE, "c": None}  # of servers
-    assert exercises.from_node(right).correct
-    said = exercises.from_node(right | change)
+def test_a_handler_that_holds_on_is_told_for_whom(wrong: Any, hint: str) -> None:
+    """The hint names the caller who still has a thread, or says that nobody is answered; within two seconds."""
+    begin = time.monotonic()
+    said = exercises.lets_go(wrong)
+    assert time.monotonic() - begin < 4
     assert said.correct is False
     assert hint in said.text

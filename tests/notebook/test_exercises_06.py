@@ -1,18 +1,24 @@
-"""The checkers of notebook 06 tell wrong answers from right ones, and say what to look at."""
+"""The checkers of notebook 06 try what they are given, on live servers."""
+# ruff: noqa: ARG005 (a wrong answer may well ignore what it is given)
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+import errno
+import ssl
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import httpx
 import pytest
 
-from mtlslab import Answer, CertificateAuthority, Refusal, Server, Visit, request
+from mtlslab import Answer, CertificateAuthority, Server, refusals
 from mtlslab.notebook import exercises
+from mtlslab.notebook.exercises import page_06
 from mtlslab.profiles import CLIENT, SERVER
 
-WRONG_TYPES = [0, "", "expired", b"", [], {}, (), (1, 2, 3, 4), object(), Path("ca.crt"), lambda: None, int, True]
-CHECKERS = [exercises.both_at_fault, exercises.too_early, exercises.open_vault]
+WRONG_TYPES = [0, "", "expired", b"", [], {}, (), (1, 2, 3, 4), object(), Path("ca.crt"), int, True, mock.ANY]
+CHECKERS = [exercises.both_at_fault, exercises.who_refused, exercises.open_vault]
 
 
 @pytest.mark.parametrize("check", CHECKERS, ids=lambda check: check.__name__)
@@ -30,15 +36,25 @@ def test_no_answer_is_not_an_attempt(check: Any) -> None:
     assert check(None).text.startswith("Not attempted yet")
 
 
+# Both at fault
+
+
 @pytest.mark.parametrize(
     ("answer", "hint"),
     [
         (("server", "no-client-certificate", "certificate_required", 56), "think of the order"),
+        (("nobody", "expired", "certificate_expired", 60), "think of the order"),
         (("client", "unknown-ca", "unknown_ca", 60), "which word of the tables"),
+        (("client", "wrong-host", "bad_certificate", 60), "which word of the tables"),
         (("client", "expired", "bad_certificate", 60), "the alert"),
         (("client", "expired", "certificate_expired", 56), "what does curl return"),
+        (("client", "expired", "certificate_expired", 35), "what does curl return"),
         (("client", "expired", "certificate_expired", "60"), "what does curl return"),
+        (("client", "expired", "certificate_expired", 60.0), "what does curl return"),
+        (("client", "expired", "certificate_expired", True), "what does curl return"),
         (("client", "expired", "certificate_expired"), "a tuple of four"),
+        (["client", "expired", "certificate_expired", 60], "a tuple of four"),
+        ((mock.ANY, mock.ANY, mock.ANY, mock.ANY), "text, as in the tables"),
     ],
 )
 def test_both_at_fault_says_which_part_is_wrong(answer: Any, hint: str) -> None:
@@ -53,80 +69,179 @@ def test_both_at_fault_takes_the_truth() -> None:
     assert exercises.both_at_fault(("client", "expired", "certificate_expired", 60)).correct
 
 
+# Who refused?
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def by_type(error: BaseException) -> str | None:
+    """The folded solution's way."""
+    for one in chain(error):
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return "client"
+        if isinstance(one, ssl.SSLError) and "_ALERT_" in (one.reason or ""):
+            return "server"
+    return None
+
+
+def by_reason(error: BaseException) -> str | None:
+    """By OpenSSL's words alone."""
+    reasons = [getattr(one, "reason", None) or "" for one in chain(error)]
+    if "CERTIFICATE_VERIFY_FAILED" in reasons:
+        return "client"
+    return "server" if any("ALERT" in reason for reason in reasons) else None
+
+
+def by_message(error: BaseException) -> str | None:
+    """By the text of httpx's own exception."""
+    said = str(error)
+    return "client" if "CERTIFICATE_VERIFY_FAILED" in said else "server" if " alert " in said else None
+
+
+def by_name(error: BaseException) -> str | None:
+    """With this course's own vocabulary."""
+    found = refusals.from_exception(error, seen_by="client", tls_version=None, sent_certificate=True, in_handshake=True)
+    return found.by if found and (found.alert or found.reason in refusals.CERTIFICATE_REASONS) else None
+
+
+@pytest.mark.parametrize("right", [by_type, by_reason, by_message])
+def test_who_tells_by_the_cause_is_right(right: Any) -> None:
+    """By type, by reason, by message: what counts is whose verdict it was."""
+    said = exercises.who_refused(right)
+    assert said.correct, said
+
+
+def _counting() -> Callable[[BaseException], str | None]:
+    calls: list[int] = []
+
+    def tells(error: BaseException) -> str | None:
+        calls.append(1)
+        return by_type(error) if len(calls) < 5 else "server"
+
+    return tells
+
+
+def _hangs(_: BaseException) -> str:
+    threading.Event().wait()
+    return "never"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda error: "client",
+        lambda error: "server",
+        lambda error: None,
+        lambda error: "client" if isinstance(error, httpx.ConnectError) else "server",
+        lambda error: "server" if isinstance(error, httpx.ReadError) else "client",
+        lambda error: "client" if any(isinstance(one, ssl.SSLError) for one in chain(error)) else "server",
+        lambda error: by_type(error) or "server",
+        lambda error: by_type(error) or "client",
+        lambda error: "server" if "ALERT" in str(error) else "client",
+        lambda error: {"client": "server", "server": "client"}.get(by_type(error) or ""),
+        lambda error: "client" if isinstance(error.__cause__, ssl.SSLCertVerificationError) else None,
+        lambda error: by_type(error) and mock.ANY,
+        lambda error: [by_type(error)],
+        lambda error: (by_type(error) or "").upper() or None,
+        lambda error: True if by_type(error) == "client" else None,
+        lambda error: error.errno == errno.ECONNREFUSED,
+        _counting(),
+        _hangs,
+        "client",
+        by_type(ValueError()),
+    ],
+)
+def test_who_tells_by_something_else_is_wrong(wrong: Any) -> None:
+    """The moment, the kind of exception, one's own side always: none tells whose verdict it was."""
+    feedback = exercises.who_refused(wrong)
+    assert not feedback.correct
+
+
+def test_an_exception_of_the_reader_s_own_is_shown() -> None:
+    """With its own words, so that it can be found."""
+    assert "ZeroDivisionError" in exercises.who_refused(lambda error: 1 // 0).text
+
+
+# The vault
+
+
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[tuple[CertificateAuthority, Server]]:
-    ca = CertificateAuthority.create("example-ca")
-    ca.save(tmp_path)
-    with Server(ca.issue("localhost", SERVER, names=["localhost"]), client_ca=ca.certificate, port=0) as server:
-        yield ca, server
+def folder(tmp_path: Path) -> Iterator[Path]:
+    exercises.vault(tmp_path)
+    yield tmp_path
+    page_06._VAULTS.pop().stop()
 
 
-def _call(stage: tuple[CertificateAuthority, Server], folder: Path, days_from_now: int) -> tuple[Answer, Visit]:
-    ca, server = stage
-    begin = datetime.now(UTC) + timedelta(days=days_from_now)
-    ca.issue("client", CLIENT, not_before=begin, days=1).save(folder, "client")
-    answer = request(server.url, cacert=folder / "ca.crt", cert=folder / "client.crt", key=folder / "client.key")
-    return answer, server.visits[-1]
+def files(folder: Path, ca: str, who: str) -> dict[str, Path]:
+    return {"cacert": folder / f"{ca}.crt", "cert": folder / f"{who}.crt", "key": folder / f"{who}.key"}
 
 
-def test_too_early_wants_the_servers_view(stage: tuple[CertificateAuthority, Server], tmp_path: Path) -> None:
-    """The visit of a certificate that begins tomorrow is right; the client's view of the same event is not."""
-    answer, visit = _call(stage, tmp_path, days_from_now=1)
-    assert exercises.too_early(visit).correct
-    feedback = exercises.too_early(answer)
-    assert feedback.correct is False
-    assert "the client's view, which holds only 'bad-certificate'" in feedback.text
-
-
-def test_too_early_is_not_too_late(stage: tuple[CertificateAuthority, Server], tmp_path: Path) -> None:
-    """An expired certificate is refused as well, and gets the hint that it is over already."""
-    _, visit = _call(stage, tmp_path, days_from_now=-5)
-    assert "over already" in exercises.too_early(visit).text
-
-
-def test_too_early_knows_the_other_mistakes(stage: tuple[CertificateAuthority, Server], tmp_path: Path) -> None:
-    """An honest visit, one without a certificate, one where the client refused: each has its own hint."""
-    _, server = stage
-    _, honest = _call(stage, tmp_path, days_from_now=0)
-    request(server.url, cacert=tmp_path / "ca.crt")
-    bare = server.visits[-1]
-    request(server.url)
-    distrusted = server.visits[-1]
-    hints = [exercises.too_early(visit).text for visit in (honest, bare, distrusted)]
-    wanted = ["the server let this one in", "the client showed nothing", "the client refused the server"]
-    assert all(want in hint for want, hint in zip(wanted, hints, strict=True)), hints
-
-
-def test_the_vault_opens_to_one_choice_of_files(tmp_path: Path) -> None:
+def test_the_vault_opens_to_one_choice_of_files(folder: Path) -> None:
     """Of all choices of CA and certificate, one opens the vault; each other gets a hint at the file that is wrong."""
-    with exercises.vault(tmp_path) as vault:
-        said = {
-            (ca, who): exercises.open_vault(
-                request(
-                    vault.url, cacert=tmp_path / f"{ca}.crt", cert=tmp_path / f"{who}.crt", key=tmp_path / f"{who}.key"
-                )
-            )
-            for ca in ("ca-a", "ca-b")
-            for who in ("alice", "bob", "carol")
-        }
-        bare = exercises.open_vault(request(vault.url, cacert=tmp_path / "ca-a.crt"))
+    choices = [(ca, who) for ca in ("ca-a", "ca-b") for who in ("alice", "bob", "carol")]
+    said = {choice: exercises.open_vault(files(folder, *choice)) for choice in choices}
     assert [choice for choice, feedback in said.items() if feedback.correct] == [("ca-a", "bob")]
-    assert "your --cacert is right" in said["ca-a", "alice"].text
+    assert "your cacert is right" in said["ca-a", "alice"].text
     assert "extendedKeyUsage" in said["ca-a", "carol"].text
     assert "which CA issued the vault's own certificate" in said["ca-b", "bob"].text
-    assert "cert= and key=" in bare.text
 
 
-def test_the_vault_is_not_any_server(stage: tuple[CertificateAuthority, Server], tmp_path: Path) -> None:
-    """A reply from another server, or a refusal made up, does not pass for the vault's."""
-    answer, _ = _call(stage, tmp_path, days_from_now=0)
-    assert answer.ok
-    assert "another server" in exercises.open_vault(answer).text
-    made_up = Answer(refusal=Refusal("server", "expired", None, 56, "", ""))
-    assert exercises.open_vault(made_up).correct is False
+def test_the_vault_takes_paths_as_curl_does(folder: Path) -> None:
+    """A str is a path too, and a copy of a file is as good."""
+    (folder / "copy.crt").write_bytes((folder / "ca-a.crt").read_bytes())
+    right = {option: str(path) for option, path in files(folder, "copy", "bob").items()}
+    assert exercises.open_vault(right).correct
 
 
-def test_the_vault_can_be_set_up_again(tmp_path: Path) -> None:
-    """Running the vault's cell twice works."""
-    with exercises.vault(tmp_path), exercises.vault(tmp_path) as again:
-        assert again.url.startswith("https://localhost:")
+def _wrong(folder: Path) -> dict[str, Any]:
+    right = files(folder, "ca-a", "bob")
+    own = CertificateAuthority.create("ca-b")
+    own.issue("bob", CLIENT).save(folder, "forged")
+    with Server(own.issue("localhost", SERVER, names=["localhost"]), client_auth="none", port=0) as other:
+        answer = mock.MagicMock(spec=Answer, text=page_06.VAULT_TEXT, refusal=None)
+        return {
+            "no certificate": {"cacert": right["cacert"]},
+            "no CA": {"cert": right["cert"], "key": right["key"]},
+            "another's key": right | {"key": folder / "alice.key"},
+            "a missing file": right | {"cert": folder / "dave.crt"},
+            "a folder": right | {"cert": folder},
+            "a forged client": right | {"cert": folder / "forged.crt", "key": folder / "forged.key"},
+            "another option": right | {"verify": False},
+            "another url": right | {"url": other.url},
+            "an answer": Answer(status=200, text=page_06.VAULT_TEXT),
+            "a mock": answer,
+            "a subclass": type("Files", (dict,), {})(right),
+            "the contents": {option: path.read_bytes() for option, path in right.items()},
+        }
+
+
+def test_nothing_but_the_vault_s_own_files_open_it(folder: Path) -> None:
+    """A forged client, a reply made by hand or by another server, a switch: none is the key to the vault."""
+    for what, answer in _wrong(folder).items():
+        feedback = exercises.open_vault(answer)
+        assert feedback.correct is False, what
+        assert len(feedback.text) > 15
+
+
+def test_no_ca_key_lies_about(folder: Path) -> None:
+    """With one, a client could be forged that the vault believes."""
+    assert not list(folder.glob("ca-*.key"))
+
+
+def test_the_vault_can_be_set_up_again_and_leaves_nothing_behind(folder: Path) -> None:
+    """Running the vault's cell twice works, and one vault is left."""
+    before = page_06._VAULTS[-1]
+    again = exercises.vault(folder)
+    assert [again] == page_06._VAULTS
+    assert "not running" in repr(before)
+    assert exercises.open_vault(files(folder, "ca-a", "bob")).correct
+
+
+def test_without_a_vault_there_is_nothing_to_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cell above was not run."""
+    monkeypatch.setattr(page_06, "_VAULTS", [])
+    assert "run the cell above" in exercises.open_vault({"cacert": "a"}).text

@@ -1,77 +1,266 @@
 """The checkers of notebook 08: repairs are tried for real, and none may loosen anything."""
+# ruff: noqa: ARG005 (a wrong answer may well ignore what it is given)
 
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
-from mtlslab import CertificateAuthority
+from mtlslab import CertificateAuthority, display, faults
+from mtlslab.credentials import certificate_pem, read_certificates
 from mtlslab.notebook import exercises
 from mtlslab.notebook.exercises import page_08
-from mtlslab.profiles import CLIENT, SERVER
+from mtlslab.profiles import CLIENT
 
-REPAIRS = {
-    "repaired_key": "key-of-another-certificate",
-    "repaired_chain": "client-without-intermediate",
-    "repaired_purpose": "wrong-purpose-client",
-}
+NAMES = ["repaired_chain", "fresh_list", "named_faults"]
 
 
-def files(folder: Path, cert: str = "client.crt", key: str = "client.key") -> dict[str, Path]:
-    """Return three files of a folder."""
-    return {"cacert": folder / "ca.crt", "cert": folder / cert, "key": folder / key}
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the page, with everything broken in it."""
+    monkeypatch.chdir(tmp_path)
+    lab = Path("lab-08")
+    exercises.broken("client-without-intermediate", lab / "link")
+    exercises.broken("crl-expired", lab / "stale")
+    exercises.mystery(5, lab)
+    return lab
 
 
-@pytest.mark.parametrize(("name", "fault"), REPAIRS.items())
-def test_what_is_still_broken_is_not_yet_repaired(name: str, fault: str, tmp_path: Path) -> None:
-    """The deployment as it was found."""
-    exercises.broken(fault, tmp_path)
-    assert exercises.CHECKERS[name](files(tmp_path)).correct is False
-
-
-@pytest.mark.parametrize(("name", "fault"), REPAIRS.items())
-def test_a_repair_that_loosens_something_is_none(name: str, fault: str, tmp_path: Path) -> None:
-    """Nothing but three files is taken: no switch, and no CA less."""
-    exercises.broken(fault, tmp_path)
-    check, right = exercises.CHECKERS[name], files(tmp_path)
-    for loosened in ({**right, "verify": False}, {**right, "client_auth": "none"}, {"cacert": right["cacert"]}):
-        feedback = check(loosened)
-        assert feedback.correct is False
-        assert "stays on" in feedback.text
-
-
-@pytest.mark.parametrize("name", REPAIRS)
-@pytest.mark.parametrize("answer", [7, "client.crt", object(), [], {"cacert": 1, "cert": 2, "key": 3}])
-def test_an_answer_of_another_kind_gets_a_hint(name: str, answer: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_an_answer_of_another_kind_gets_a_hint(name: str, page: Path) -> None:
     """Never a traceback."""
-    exercises.broken(REPAIRS[name], tmp_path)
-    assert exercises.CHECKERS[name](answer).text.startswith("Not yet: ")
+    assert page.is_dir()
     assert exercises.CHECKERS[name](None).correct is None
+    odd = {"cacert": 1, "cert": 2, "key": 3}
+    for answer in (7, "client.crt", object(), [], {}, odd, mock.ANY, mock.MagicMock(), lambda: 1, int):
+        assert exercises.CHECKERS[name](answer).text.startswith("Not yet: "), answer
 
 
-def test_the_right_chain_in_the_wrong_order(tmp_path: Path) -> None:
-    """The key then belongs to the second certificate, and the client stops before it dials."""
-    exercises.broken("client-without-intermediate", tmp_path)
-    pems = [(tmp_path / name).read_text() for name in ("issuing-ca.crt", "client.crt")]
-    (tmp_path / "whole.crt").write_text("".join(pems))
-    assert "before it dials" in exercises.repaired_chain(files(tmp_path, "whole.crt")).text
-    (tmp_path / "whole.crt").write_text("".join(reversed(pems)))
-    assert exercises.repaired_chain(files(tmp_path, "whole.crt")).correct
-
-
-def test_a_certificate_for_the_wrong_purpose_or_from_the_wrong_ca(tmp_path: Path) -> None:
-    """Another server's certificate, or the right kind from a CA of one's own."""
-    exercises.broken("wrong-purpose-client", tmp_path)
-    own = CertificateAuthority.load(tmp_path)
-    for ca, profile, reason in (
-        (own, SERVER, "wrong-purpose"),
-        (CertificateAuthority.create("example-ca"), CLIENT, "unknown-ca"),
-    ):
-        ca.issue("client", profile, names=["localhost"]).save(tmp_path, "mine", overwrite=True)
-        assert reason in exercises.repaired_purpose(files(tmp_path, "mine.crt", "mine.key")).text
-
-
-def test_without_a_deployment_there_is_nothing_to_repair(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_without_a_deployment_there_is_nothing_to_repair(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cell above was not run."""
     monkeypatch.setattr(page_08, "_BROKEN", {})
-    assert "run the cell above" in exercises.repaired_key({"cacert": "a", "cert": "b", "key": "c"}).text
+    monkeypatch.setattr(page_08, "_MYSTERY", [])
+    answers = {"fresh_list": CertificateAuthority.create("example-ca").crl([]), "named_faults": ["a", "b", "c"]}
+    answer = answers.get(name, {"cacert": "a", "cert": "b", "key": "c"})
+    assert "run the cell above" in exercises.CHECKERS[name](answer).text
+
+
+# The missing link
+
+
+def files(folder: Path, **changes: str) -> dict[str, Any]:
+    """Return three files of a folder."""
+    names = {"cacert": "ca.crt", "cert": "client.crt", "key": "client.key"} | changes
+    return {option: folder / name for option, name in names.items()}
+
+
+def write(folder: Path, name: str, *parts: str) -> str:
+    (folder / name).write_bytes(b"".join((folder / part).read_bytes() for part in parts))
+    return name
+
+
+def _whole(folder: Path) -> dict[str, Any]:
+    return files(folder, cert=write(folder, "whole.crt", "client.crt", "issuing-ca.crt"))
+
+
+def _in_place(folder: Path) -> dict[str, Any]:
+    return files(folder, cert=write(folder, "client.crt", "client.crt", "issuing-ca.crt"))
+
+
+def _as_text(folder: Path) -> dict[str, Any]:
+    return {option: str(path) for option, path in _whole(folder).items()}
+
+
+def _in_one_file(folder: Path) -> dict[str, Any]:
+    write(folder, "all.pem", "client.crt", "issuing-ca.crt", "client.key")
+    return files(folder, cert="all.pem", key="all.pem")
+
+
+@pytest.mark.parametrize("right", [_whole, _in_place, _as_text, _in_one_file])
+def test_a_client_with_its_link_is_repaired(right: Callable[[Path], Any], page: Path) -> None:
+    """In a file of its own, in the client's own file as a terminal would do it, or all in one."""
+    said = exercises.repaired_chain(right(page / "link"))
+    assert said.correct, said
+
+
+def _own_ca(folder: Path) -> dict[str, Any]:
+    own = CertificateAuthority.create("example-issuing-ca")
+    own.issue("client", CLIENT).save(folder, "own", overwrite=True)
+    return files(folder, cert="own.crt", key="own.key")
+
+
+def _garbage_too(folder: Path) -> dict[str, Any]:
+    return files(folder, cert=write(folder, "more.crt", "client.crt", "issuing-ca.crt", "ca.crt"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (files, "still says no"),
+        (lambda folder: files(folder, cert=write(folder, "x.crt", "issuing-ca.crt", "client.crt")), "before it dials"),
+        (lambda folder: files(folder, cacert=write(folder, "x.crt", "ca.crt", "issuing-ca.crt")), "trusts more"),
+        (lambda folder: files(folder, cacert="issuing-ca.crt"), ""),
+        (lambda folder: files(folder, cert="issuing-ca.crt"), "before it dials"),
+        (
+            lambda folder: _whole(folder) | {"cacert": folder / write(folder, "x.crt", "ca.crt", "issuing-ca.crt")},
+            "more",
+        ),
+        (_own_ca, "still says no"),
+        (_garbage_too, "the file holds more"),
+        (lambda folder: _whole(folder) | {"key": folder / "none.key"}, "there is no file"),
+        (lambda folder: _whole(folder) | {"verify": False}, "stays on"),
+        (lambda folder: {"cacert": folder / "ca.crt"}, "stays on"),
+        (lambda folder: list(_whole(folder).values()), "a dictionary"),
+        (lambda folder: {option: path.read_text() for option, path in _whole(folder).items()}, ""),
+        (lambda folder: type("Files", (dict,), {})(_whole(folder)), "a dictionary"),
+    ],
+)
+def test_a_client_without_its_link_is_not_repaired(wrong: Callable[[Path], Any], hint: str, page: Path) -> None:
+    """The link in the wrong file or place, another client, a switch, and what is still broken."""
+    said = exercises.repaired_chain(wrong(page / "link"))
+    assert said.correct is False
+    assert hint in said.text
+
+
+def test_checking_does_not_break_it_again(page: Path) -> None:
+    """A repair made in a terminal lasts: only the cell that breaks the deployment writes files."""
+    answer = _in_place(page / "link")
+    before = {path: path.read_bytes() for path in page.rglob("*.*") if path.suffix != ".json"}
+    assert exercises.repaired_chain(answer).correct
+    assert exercises.repaired_chain(answer).correct
+    assert {path: path.read_bytes() for path in page.rglob("*.*") if path.suffix != ".json"} == before
+
+
+# The stale list
+
+
+def ca_of(page: Path) -> CertificateAuthority:
+    return CertificateAuthority.load(page / "stale")
+
+
+def revoked(page: Path, *names: str) -> list[x509.Certificate]:
+    return [read_certificates(page / "stale" / f"{name}.crt")[0] for name in names]
+
+
+BOTH = ("mallory", "trudy")
+
+
+def _by_serials(page: Path) -> x509.CertificateRevocationList:
+    """As the old list has them, entry by entry."""
+    ca = ca_of(page)
+    old = x509.load_pem_x509_crl((page / "stale" / "clients.crl").read_bytes())
+    now = datetime.now(UTC)
+    builder = x509.CertificateRevocationListBuilder(old.issuer, now - timedelta(minutes=5), now + timedelta(days=1))
+    for entry in old:
+        builder = builder.add_revoked_certificate(entry)
+    return builder.sign(ca.private_key, hashes.SHA256())
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        lambda page: ca_of(page).crl(revoked(page, *BOTH)),
+        lambda page: ca_of(page).crl(revoked(page, *reversed(BOTH)), days=30),
+        lambda page: ca_of(page).crl([*revoked(page, *BOTH), ca_of(page).issue("eve", CLIENT).certificate], days=1),
+        _by_serials,
+    ],
+)
+def test_a_fresh_list_of_the_same_names_is_right(right: Callable[[Path], Any], page: Path) -> None:
+    """From the certificates or from the old list, in any order, for a day or a month, with one more on it."""
+    said = exercises.fresh_list(right(page))
+    assert said.correct, said
+
+
+def _made(page: Path, begin: int, end: int, key: Any = None) -> x509.CertificateRevocationList:
+    ca, now = ca_of(page), datetime.now(UTC)
+    builder = x509.CertificateRevocationListBuilder(
+        ca.certificate.subject, now + timedelta(days=begin), now + timedelta(days=end)
+    )
+    for certificate in revoked(page, *BOTH):
+        entry = x509.RevokedCertificateBuilder(certificate.serial_number, now).build()
+        builder = builder.add_revoked_certificate(entry)
+    return builder.sign(key or ca.private_key, hashes.SHA256())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (lambda page: x509.load_pem_x509_crl((page / "stale" / "clients.crl").read_bytes()), "expired"),
+        (lambda page: ca_of(page).crl([]), "gets in again"),
+        (lambda page: ca_of(page).crl(revoked(page, "mallory")), "trudy, who was revoked, gets in again"),
+        (lambda page: ca_of(page).crl(revoked(page, "trudy")), "mallory, who was revoked, gets in again"),
+        (lambda page: ca_of(page).crl(revoked(page, *BOTH, "client")), "the client is refused: revoked"),
+        (lambda page: ca_of(page).crl(revoked(page, *BOTH), days=3650), "whoever is revoked tomorrow"),
+        (lambda page: CertificateAuthority.create("example-ca").crl([]), "is refused"),
+        (lambda page: CertificateAuthority.create("other-ca").crl([]), "is refused"),
+        (lambda page: _made(page, -1, 7, CertificateAuthority.create("example-ca").private_key), "is refused"),
+        (lambda page: _made(page, 1, 7), "is refused"),
+        (lambda page: _made(page, -30, -1), "expired"),
+        (lambda page: page / "stale" / "clients.crl", "the list itself"),
+        (lambda page: [ca_of(page).crl(revoked(page, *BOTH))], "the list itself"),
+        (lambda page: mock.MagicMock(spec=x509.CertificateRevocationList), "the list itself"),
+        (lambda page: certificate_pem(ca_of(page).certificate), "the list itself"),
+    ],
+)
+def test_a_list_that_lets_somebody_in_or_honest_ones_out_is_wrong(
+    wrong: Callable[[Path], Any], hint: str, page: Path
+) -> None:
+    """The hint says who: the revoked, the honest, or whoever is revoked tomorrow."""
+    said = exercises.fresh_list(wrong(page))
+    assert said.correct is False
+    assert hint in said.text
+
+
+# Three faults
+
+
+def test_three_faults_are_named(page: Path) -> None:
+    """The names that `mystery` staged, in their order."""
+    assert page.is_dir()
+    assert exercises.named_faults(list(page_08._MYSTERY)).correct
+
+
+def test_every_number_has_its_faults_and_they_can_be_told_apart(tmp_path: Path) -> None:
+    """The same for the same number, others for others; and no two faults of the pool look the same at both ends."""
+    assert repr(exercises.mystery(1, tmp_path)) == repr(exercises.mystery(1, tmp_path))
+    assert len({repr(exercises.mystery(number, tmp_path)) for number in range(4)}) > 2
+    seen: dict[str, str] = {}
+    for name in page_08._POOL:
+        page_08._MYSTERY[:] = []
+        with faults.stage(name, tmp_path) as case:
+            answer, visit = case.request(), case.server.visits[-1]
+        assert answer.refusal
+        assert visit.refusal
+        told = answer.refusal if answer.refusal.by == "client" else visit.refusal
+        assert seen.setdefault(f"{told.by} {display.said(told)}", name) == name
+
+
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        (lambda right: right[::-1], "of the three"),
+        (lambda right: right[:2], "a list of three names"),
+        (lambda right: [*right, "expired-client"], "a list of three names"),
+        (tuple, "a list of three names"),
+        (lambda right: [right[0]] * 3, "1 of the three"),
+        (lambda right: [*right[:2], "wrong-host"], "2 of the three"),
+        (lambda right: [*right[:2], "expired"], "the gallery has no 'expired'"),
+        (lambda right: [name.upper() for name in right], "the gallery has no"),
+        (lambda right: [mock.ANY] * 3, "a list of three names"),
+        (", ".join, "a list of three names"),
+        (dict.fromkeys, "a list of three names"),
+        (lambda right: [name.replace("-", "_") for name in right], "the gallery has no"),
+    ],
+)
+def test_other_names_are_told_how_many_are_right(change: Any, hint: str, page: Path) -> None:
+    """A name that is none is told from one that is another fault's."""
+    assert page.is_dir()
+    said = exercises.named_faults(change(list(page_08._MYSTERY)))
+    assert said.correct is False
+    assert hint in said.text

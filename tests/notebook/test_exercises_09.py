@@ -1,125 +1,181 @@
 """The checkers of notebook 09, and what its page does where its programs are missing."""
 
+import contextlib
 import os
-from datetime import timedelta
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
-from cryptography import x509
 
 import needed_programs
 import notebook_form
 from mtlslab import CertificateAuthority
-from mtlslab.credentials import signature_hash
 from mtlslab.notebook import exercises, programs
-from mtlslab.profiles import CLIENT, SERVER
 from notebook_rules import Notebook
 
 PAGE = notebook_form.NOTEBOOKS / "09-openssl-node-and-curl.ipynb"
 
-CA = CertificateAuthority.create("example-ca")
+needs_openssl = pytest.mark.skipif(bool(programs.missing("openssl")), reason="needs openssl")
+
+EXT = """\
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+"""
+EC = "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+FOR_CLIENTS = EXT + "extendedKeyUsage = clientAuth\nsubjectAltName = DNS:alice\n"
+FOR_SERVERS = EXT + "extendedKeyUsage = serverAuth\nsubjectAltName = DNS:localhost, IP:127.0.0.1, IP:::1\n"
 
 
-def alice(**changes: Any) -> x509.Certificate:
-    """Return Alice's certificate as the exercise wants it, but for the changes."""
-    settings: dict[str, Any] = {"name": "alice", "profile": CLIENT, "days": 30, "ca": CA} | changes
-    key = CA.private_key
-    made: CertificateAuthority = settings["ca"]
-    credential = made.issue(settings["name"], settings["profile"], names=["alice"], days=settings["days"])
-    certificate = credential.certificate
-    builder = x509.CertificateBuilder(
-        certificate.issuer,
-        certificate.subject,
-        certificate.public_key(),
-        certificate.serial_number,
-        certificate.not_valid_before_utc,
-        certificate.not_valid_before_utc + timedelta(days=settings["days"]),
-    )
-    for extension in certificate.extensions:
-        if not isinstance(extension.value, settings.get("without", ())):
-            builder = builder.add_extension(extension.value, extension.critical)
-    return builder.sign(key if made is CA else made.private_key, signature_hash(key))
+@pytest.mark.parametrize("name", ["client_by_openssl", "two_minds"])
+def test_anything_else_gets_a_hint(name: str) -> None:
+    """An answer of another kind is told what is wanted, and nothing is raised."""
+    assert exercises.CHECKERS[name](None).text.startswith("Not attempted yet")
+    for answer in (0, "alice", b"", [], {}, (None, None), object(), mock.ANY, mock.MagicMock(), Path("none"), int):
+        assert exercises.CHECKERS[name](answer).text.startswith("Not yet: "), answer
 
 
-def test_alices_certificate_is_accepted() -> None:
-    """A client's certificate for 30 days, with all that strict verifiers want, is right."""
-    assert exercises.client_by_openssl((alice(), CA.certificate)).correct
+# A certificate for Alice
 
 
+@pytest.fixture(scope="module")
+def today(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The page's folder, and beside it a CA of the same name that somebody else made."""
+    folder = tmp_path_factory.mktemp("page") / "lab-09" / "openssl"
+    CertificateAuthority.create("example-ca").save(folder)
+    CertificateAuthority.create("example-ca").save(folder / "namesake")
+    with contextlib.chdir(folder.parent.parent):
+        yield Path("lab-09") / "openssl"
+
+
+def sign(today: Path, *, ext: str = FOR_CLIENTS, **changes: str) -> Path:
+    """Make Alice's certificate with openssl as the page does, but for the changes."""
+    settings = {"subject": "/CN=alice", "days": "30", "ca": "ca", "key": EC, "name": "alice"} | changes
+    name = settings["name"]
+    (today / f"{name}.ext").write_text(ext)
+    extfile = f"-extfile {name}.ext" if ext else ""
+    authority = f"-CA {settings['ca']}.crt -CAkey {settings['ca']}.key -days {settings['days']}"
+    commands = [
+        f"{settings['key']} -out {name}.key",
+        f"openssl req -new -key {name}.key -subj '{settings['subject']}' -out {name}.csr",
+        f"openssl x509 -req -in {name}.csr {authority} {extfile} -out {name}.crt",
+    ]
+    for command in commands:
+        outcome = programs.run(command, today)
+        assert outcome.ok, outcome.stderr
+    return today / f"{name}.crt"
+
+
+@needs_openssl
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"key": "openssl genrsa"},
+        {"name": "her"},
+        {"ext": FOR_CLIENTS.replace("critical, digitalSignature", "critical, digitalSignature, keyAgreement")},
+        {"ext": FOR_CLIENTS.replace("keyid", "keyid:always")},
+        {"ext": FOR_CLIENTS.replace("extendedKeyUsage = ", "extendedKeyUsage = critical, ")},
+    ],
+)
+def test_alices_certificate_is_accepted(today: Path, changes: dict[str, str]) -> None:
+    """As the page makes it, with an RSA key, under another name, with what does no harm; as str or as Path."""
+    path = sign(today, **changes)
+    said = exercises.client_by_openssl(path)
+    assert said.correct, said
+    assert exercises.client_by_openssl(str(path)).correct
+
+
+@needs_openssl
 @pytest.mark.parametrize(
     ("changes", "hint"),
     [
-        ({"name": "client"}, "not CN=alice"),
-        ({"profile": SERVER}, "not clientAuth alone"),
-        ({"days": 365}, "365 days"),
-        ({"without": x509.ExtendedKeyUsage}, "did you give -extfile"),
-        ({"without": x509.KeyUsage}, "digitalSignature"),
-        ({"without": x509.AuthorityKeyIdentifier}, "misses the authorityKeyIdentifier"),
-        ({"without": x509.SubjectAlternativeName}, "no subjectAltName"),
-        ({"ca": CertificateAuthority.create("example-ca")}, "did not sign it"),
+        ({"subject": "/CN=client"}, "not CN=alice"),
+        ({"subject": "/CN=alice/CN=admin"}, "not CN=alice"),
+        ({"subject": "/O=example/CN=alice"}, "not CN=alice"),
+        ({"days": "365"}, "365 days"),
+        ({"days": "31"}, "31 days"),
+        ({"days": "36500"}, "36500 days"),
+        ({"ca": "namesake/ca"}, "did not sign it"),
+        ({"ext": FOR_SERVERS}, "not for clients"),
+        ({"ext": FOR_CLIENTS.replace("clientAuth", "clientAuth, serverAuth")}, "the other door as well"),
+        ({"ext": FOR_CLIENTS.replace("clientAuth", "clientAuth, codeSigning")}, "not clientAuth alone"),
+        ({"ext": FOR_CLIENTS.replace("extendedKeyUsage = clientAuth\n", "")}, "the other door as well"),
+        ({"ext": FOR_CLIENTS.replace("CA:FALSE", "CA:TRUE")}, "CA:TRUE"),
+        ({"ext": FOR_CLIENTS.replace("digitalSignature", "digitalSignature, keyCertSign")}, ""),
+        ({"ext": FOR_CLIENTS.replace("digitalSignature", "keyAgreement")}, ""),
+        ({"ext": FOR_CLIENTS.replace("= keyid", "= none")}, "authorityKeyIdentifier"),
+        ({"ext": FOR_CLIENTS.replace("subjectAltName = DNS:alice\n", "")}, "no subjectAltName"),
+        ({"ext": FOR_CLIENTS.replace("DNS:alice", "DNS:alice, DNS:bob")}, "more, or others, than alice"),
+        ({"ext": FOR_CLIENTS.replace("DNS:alice", "DNS:bob")}, "more, or others, than alice"),
+        ({"ext": ""}, ""),
     ],
 )
-def test_another_certificate_gets_its_hint(changes: dict[str, Any], hint: str) -> None:
-    """Each way to miss the profile is named, and what to do about it."""
-    feedback = exercises.client_by_openssl((alice(**changes), CA.certificate))
+def test_another_certificate_gets_its_hint(today: Path, changes: dict[str, str], hint: str) -> None:
+    """Each way to miss the profile is named, by what it would let happen where it can be."""
+    feedback = exercises.client_by_openssl(sign(today, **changes))
     assert feedback.correct is False
     assert hint in feedback.text
 
 
+@needs_openssl
+def test_another_s_files_are_not_alice_s(today: Path) -> None:
+    """A certificate with the wrong key beside it, the CA's own, one that is not there."""
+    path = sign(today)
+    path.with_suffix(".key").write_bytes((today / "ca.key").read_bytes())
+    for wrong in (path, today / "ca.crt", today / "none.crt", path.read_bytes(), [path], (path, today / "ca.crt")):
+        assert exercises.client_by_openssl(wrong).correct is False
+
+
+# Of two minds
+
+
+@needs_openssl
 @pytest.mark.parametrize(
-    ("answer", "hint"),
+    "change",
     [
-        ({"1.2": 116, "1.3": 40}, "the wrong way round"),
-        ({"1.2": 116, "1.3": 116}, "new in TLS 1.3"),
-        ({"1.2": 48, "1.3": 116}, "unknown_ca"),
-        ({"1.2": 40, "1.3": 40}, "s_client's row"),
-        ({"1.2": 42, "1.3": 116}, "SSL alert number"),
-        ({"1.3": 116}, "both versions"),
+        ("CA:FALSE", "CA:FALSE, pathlen:0"),
+        ("critical, CA:FALSE", "CA:FALSE, pathlen:3"),
+        ("digitalSignature", "digitalSignature, keyCertSign"),
+        ("critical, digitalSignature", "critical, digitalSignature, keyEncipherment, keyCertSign"),
     ],
 )
-def test_another_alert_gets_its_hint(answer: dict[str, int], hint: str) -> None:
-    """A wrong number is told from a number in the wrong place."""
-    feedback = exercises.alert_numbers(answer)
-    assert feedback.correct is False
-    assert hint in feedback.text
+def test_what_only_the_strict_refuse_is_right(change: tuple[str, str]) -> None:
+    """A path length, or the right to sign certificates, in what is no CA."""
+    said = exercises.two_minds(FOR_SERVERS.replace(*change))
+    assert said.correct, said
 
 
-RIGHT = {
-    "cryptography": False,
-    "Python, strict": False,
-    "openssl, strict": False,
-    "Python, not strict": True,
-    "openssl": True,
-    "Node.js": True,
-    "curl": True,
-}
-
-
+@needs_openssl
 @pytest.mark.parametrize(
-    ("answer", "hint"),
+    ("text", "hint"),
     [
-        (dict.fromkeys(RIGHT, True), "the good certificate"),
-        (dict.fromkeys(RIGHT, False), "somebody accepts it"),
-        (RIGHT | {"Python, strict": True}, "more verifiers than that insist"),
-        (RIGHT | {"Node.js": False}, "can be built without it"),
-        ({"curl": True}, "name the seven"),
-        (RIGHT | {"curl": "yes"}, "True or False"),
+        (FOR_SERVERS, "the strict accept it as well"),
+        (FOR_SERVERS.replace("= DNS", "= critical, DNS"), "the strict accept it as well"),
+        (FOR_SERVERS.replace("CA:FALSE", "CA:TRUE"), ""),
+        (FOR_SERVERS.replace("authorityKeyIdentifier = keyid\n", ""), "lacks authorityKeyIdentifier"),
+        (FOR_SERVERS.replace("= keyid", "= none"), "lacks authorityKeyIdentifier"),
+        (FOR_SERVERS.replace("subjectKeyIdentifier = hash\n", ""), "lacks subjectKeyIdentifier"),
+        (FOR_SERVERS.replace("subjectAltName", "issuerAltName"), "lacks subjectAltName"),
+        (FOR_SERVERS.replace("DNS:localhost", "DNS:example.org"), "another host"),
+        (FOR_SERVERS.replace("serverAuth", "clientAuth"), "the lenient refuse it too: wrong-purpose"),
+        (FOR_CLIENTS, "another host"),
+        (FOR_SERVERS.replace("= hash", "= critical, hash"), ""),
+        (FOR_SERVERS.replace("serverAuth", "nonsense"), "openssl does not take it"),
+        (FOR_SERVERS + "1.2.3.4 = critical, ASN1:NULL\n", "the lenient refuse it too"),
+        ("", "the text of an extension file"),
+        (FOR_SERVERS.encode(), "the text of an extension file"),
+        (type("Text", (str,), {})(FOR_SERVERS), "the text of an extension file"),
     ],
 )
-def test_another_prediction_gets_its_hint(answer: dict[str, object], hint: str) -> None:
-    """Neither extreme is right, and each half has its reason."""
-    assert exercises.who_accepts_it(RIGHT).correct
-    feedback = exercises.who_accepts_it(answer)
+def test_what_both_accept_or_both_refuse_is_wrong(text: Any, hint: str) -> None:
+    """The hint says whether nobody would notice, or everybody."""
+    feedback = exercises.two_minds(text)
     assert feedback.correct is False
     assert hint in feedback.text
-
-
-@pytest.mark.parametrize("name", ["client_by_openssl", "alert_numbers", "who_accepts_it"])
-@pytest.mark.parametrize("answer", [0, "alice", b"", [], {}, (None, None), object(), CA.certificate])
-def test_anything_else_gets_a_hint(name: str, answer: object) -> None:
-    """An answer of another kind is told what is wanted, and nothing is raised."""
-    assert exercises.CHECKERS[name](answer).text.startswith("Not yet: ")
 
 
 def test_ci_does_not_leave_the_page_out() -> None:

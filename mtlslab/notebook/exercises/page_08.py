@@ -21,7 +21,6 @@ from mtlslab.notebook.exercises.judges import (
     NotYet,
     checker,
     dial,
-    doors,
     expect,
     fresh_name,
     genuine,
@@ -29,7 +28,7 @@ from mtlslab.notebook.exercises.judges import (
 )
 from mtlslab.profiles import CLIENT
 
-__all__ = ["PUZZLES", "broken", "fresh_list", "named_faults", "repaired_chain", "repaired_purpose"]
+__all__ = ["PUZZLES", "broken", "fresh_list", "mystery", "named_faults", "repaired_chain"]
 
 PUZZLES = ("crl-missing", "client-without-intermediate", "crl-expired", "not-yet-valid-client", "client-ca-made-again")
 """Five faults whose messages do not give them away. Guess first."""
@@ -111,40 +110,6 @@ def repaired_chain(answer: Any) -> str:
         "the file holds more than the client's certificate and its issuer's: a server needs nothing else",
     )
     return "the server could climb from the client to the root, over the intermediate that you put into the file"
-
-
-@checker(_THREE_FILES)
-def repaired_purpose(answer: Any) -> str:
-    """Judge a repair of a client that shows a server's certificate."""
-    shown = _repaired("wrong-purpose-client", answer)
-    lab, _ = _deployment("wrong-purpose-client")
-    certificate = shown.certificate
-    expect(not _is_ca(certificate), "it is let in, but it has CA:TRUE: its owner can now issue certificates")
-    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-    expect(life <= timedelta(days=398), f"it is let in, and for {life.days} days: whoever steals it has it as long")
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        host = next(iter(names.get_values_for_type(x509.DNSName)), "localhost")
-    except x509.ExtensionNotFound:
-        host = "localhost"
-    reason = doors(shown, lab.ca.certificate, host)["server"]
-    expect(bool(reason), "it is let in, but it can pose as a server too: clientAuth alone")
-    try:
-        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        raise NotYet("it is let in, but without an extendedKeyUsage it opens either door") from None
-    expect(
-        list(purposes) == [x509.OID_CLIENT_AUTH],
-        "it is let in, but for more than clientAuth: let that be all",
-    )
-    return "the same CA signed for the right purpose, and nothing else had to change"
-
-
-def _is_ca(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
 
 
 # --- a repair at the server ------------------------------------------------------------------------
