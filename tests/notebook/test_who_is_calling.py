@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.util
 import io
 import socket
 import ssl
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -31,6 +33,16 @@ Asks = Literal["required", "optional", "forgotten"]
 HTTP_SERVERS = ("uvicorn", "hypercorn", "gunicorn", "aiohttp")
 
 
+def run_page(folder: Path, names: dict[str, Any]) -> None:
+    """Run the page's cells in a folder, but for the exercises and one that repeats another."""
+    with contextlib.chdir(folder):
+        for cell in Notebook(PAGE).code:
+            if cell.id not in ("silence", "four-doors") and not cell.is_exercise:
+                exec(compile(cell.source, f"{PAGE.name} {cell.id}", "exec"), names)
+            if cell.id == "set-up":
+                names["lab"] = folder.resolve() / names["lab"]
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The names that the page's cells define, up to the exercises, after they have run in a folder of their own."""
@@ -40,14 +52,22 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         with contextlib.suppress(ImportError):
             module = importlib.import_module("hypercorn.asyncio.run")
             stack.callback(setattr, module, "TCPServer", module.TCPServer)
-        with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
-            for cell in Notebook(PAGE).code:
-                if cell.id in ("silence", "four-doors") or cell.is_exercise:
-                    continue
-                exec(compile(cell.source, f"{PAGE.name} {cell.id}", "exec"), names)
-                if cell.id == "set-up":
-                    names["lab"] = folder.resolve() / names["lab"]
+        with contextlib.redirect_stdout(io.StringIO()):
+            run_page(folder, names)
         yield names
+
+
+def test_the_page_goes_on_without_the_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where none of the five is installed, each of their cells says how to get it, and every other cell runs."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in servers.PACKAGES else object())
+    names: dict[str, Any] = {"__name__": "page_10"}
+    run_page(tmp_path, names)
+    said = capsys.readouterr().out
+    for package in servers.PACKAGES.values():
+        assert f"pip install {package}" in said
+    assert names["results"] == {}
 
 
 # --- the servers' rows ----------------------------------------------------------------------------
