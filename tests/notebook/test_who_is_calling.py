@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.util
 import io
 import socket
 import ssl
@@ -32,6 +33,16 @@ Asks = Literal["required", "optional", "forgotten"]
 HTTP_SERVERS = ("uvicorn", "hypercorn", "gunicorn", "aiohttp")
 
 
+def run_page(folder: Path, names: dict[str, Any]) -> None:
+    """Run the page's cells in a folder, but for the exercises and one that repeats another."""
+    with contextlib.chdir(folder):
+        for cell in Notebook(PAGE).code:
+            if cell.id not in ("silence", "four-doors") and not cell.is_exercise:
+                exec(compile(cell.source, f"{PAGE.name} {cell.id}", "exec"), names)
+            if cell.id == "set-up":
+                names["lab"] = folder.resolve() / names["lab"]
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """The names that the page's cells define, up to the exercises, after they have run in a folder of their own."""
@@ -41,14 +52,22 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         with contextlib.suppress(ImportError):
             module = importlib.import_module("hypercorn.asyncio.run")
             stack.callback(setattr, module, "TCPServer", module.TCPServer)
-        with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
-            for cell in Notebook(PAGE).code:
-                if cell.id in ("silence", "four-doors") or cell.is_exercise:
-                    continue
-                exec(compile(cell.source, f"{PAGE.name} {cell.id}", "exec"), names)
-                if cell.id == "set-up":
-                    names["lab"] = folder.resolve() / names["lab"]
+        with contextlib.redirect_stdout(io.StringIO()):
+            run_page(folder, names)
         yield names
+
+
+def test_the_page_goes_on_without_the_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where none of the five is installed, each of their cells says how to get it, and every other cell runs."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in servers.PACKAGES else object())
+    names: dict[str, Any] = {"__name__": "page_10"}
+    run_page(tmp_path, names)
+    said = capsys.readouterr().out
+    for package in servers.PACKAGES.values():
+        assert f"pip install {package}" in said
+    assert names["results"] == {}
 
 
 # --- the servers' rows ----------------------------------------------------------------------------
@@ -66,15 +85,15 @@ def started(page: dict[str, Any], name: str, asks: Asks) -> AbstractContextManag
         return servers.hypercorn(page["app"], **page["files"], **extra)  # type: ignore[no-any-return]
     if name == "gunicorn":
         tls = page["TLS"].removesuffix(" --cert-reqs 2") + ("" if mode is None else f" --cert-reqs {int(mode)}")
-        return in_gunicorn(page["GUNICORN"] + tls, page["lab"])
+        return in_gunicorn(page, tls)
     context = server_context(page["server"], client_ca=page["ca"].certificate)
     context.verify_mode = ssl.CERT_NONE if mode is None else mode  # the server's
     return servers.aiohttp(new_aiohttp(page), ssl_context=context)  # type: ignore[no-any-return]
 
 
 @contextmanager
-def in_gunicorn(command: str, lab: Path) -> Iterator[str]:
-    with programs.serving(command, lab) as running:
+def in_gunicorn(page: dict[str, Any], tls: str) -> Iterator[str]:
+    with programs.serving(page["GUNICORN"] + tls, page["lab"], announced=page["LISTENS"]) as running:
         yield running.url
 
 
@@ -146,7 +165,8 @@ def test_middleware_that_trusts_a_missing_extension_fails_open(page: dict[str, A
 def test_gunicorn_says_why(page: dict[str, Any]) -> None:
     """Its log has a warning with OpenSSL's reason for each refusal, and the caller gets an alert, as the table says."""
     pytest.importorskip("gunicorn")
-    with programs.serving(page["GUNICORN"] + page["TLS"], page["lab"]) as running:
+    command = page["GUNICORN"] + page["TLS"]
+    with programs.serving(command, page["lab"], announced=page["LISTENS"]) as running:
         alerts = {page["call"](running.url, None, tls_max="1.2").refusal.alert for _ in range(3)}
     assert alerts == {"handshake_failure"}
     warnings = [line for line in running.log if "WARNING" in line]
@@ -249,46 +269,28 @@ def test_our_clients_have_a_name_in_grpc(page: dict[str, Any]) -> None:
 # --- fifty impostors ------------------------------------------------------------------------------
 
 
+NAMES = [
+    *("", "Alice", "ALICE", "alice/", "alice.", "alice ", " alice", "alice\n", "alice\x00", "alice\x00.evil"),
+    *("alice#", "alice?x", "alice/..", "alice/admin", "admin/../alice", "./alice", "/alice", "%61lice", "alice%00"),
+    *("%D0%B0lice", "alice,CN=admin", "alice;bob", "alice,bob", "malice", "alice2", "xn--lice-53d", "*"),
+]
+"""What may stand after https://callers.example/ without being alice."""
+
+URIS = [
+    *("http://callers.example/alice", "HTTPS://callers.example/alice", "https://callers.example:443/alice"),
+    *("https://CALLERS.example/alice", "https://callers.example./alice", "https://alice@callers.example/"),
+    *("https://callers.example.evil.example/alice", "https://evil.example/https://callers.example/alice"),
+    *("https://callersxexample/alice", "https://partner.example/alice", "spiffe://callers.example/alice", "alice"),
+    *(" https://callers.example/alice", "https://callers.example//alice", "https:/callers.example/alice"),
+]
+
+
 def lookalikes(page: dict[str, Any]) -> Iterator[tuple[str, Credential]]:
     """Whoever has a certificate from the right authority, and looks like alice to somebody."""
     mint, uri, dns, mail = page["mint"], page["URI"], page["DNS"], page["Email"]
     place = "https://callers.example/"
-    for name in (
-        *(
-            "",
-            "Alice",
-            "ALICE",
-            "alice/",
-            "alice.",
-            "alice ",
-            " alice",
-            "alice\n",
-            "alice\x00",
-            "alice\x00.evil",
-            "alice#",
-        ),
-        *(
-            "alice?x",
-            "alice/..",
-            "alice/admin",
-            "admin/../alice",
-            "./alice",
-            "/alice",
-            "%61lice",
-            "alice%00",
-            "%D0%B0lice",
-        ),
-        *("alice,CN=admin", "alice;bob", "alice,bob", "malice", "alice2", "xn--lice-53d", "*", "alice@callers.example"),
-    ):
-        yield f"URI {place}{name!r}", mint("CN=alice", uri(place + name))
-    for other in (
-        *("http://callers.example/alice", "HTTPS://callers.example/alice", "https://callers.example:443/alice"),
-        *("https://CALLERS.example/alice", "https://callers.example./alice", "https://alice@callers.example/"),
-        *("https://callers.example.evil.example/alice", "https://evil.example/https://callers.example/alice"),
-        *("https://callersxexample/alice", "https://partner.example/alice", "spiffe://callers.example/alice", "alice"),
-        *(" https://callers.example/alice", "https://callers.example//alice", "https:/callers.example/alice"),
-    ):
-        yield f"URI {other}", mint("CN=alice", uri(other))
+    for text in [*(place + name for name in NAMES), *URIS]:
+        yield f"URI {text!r}", mint("CN=alice", uri(text))
     yield "two URIs, alice first", mint("CN=alice", uri(ALICE), uri(place + "mallory"))
     yield "two URIs, alice last", mint("CN=alice", uri(place + "mallory"), uri(ALICE))
     yield "alice twice", mint("CN=alice", uri(ALICE), uri(ALICE))

@@ -124,6 +124,10 @@ def _lookalikes(name: str) -> Iterator[tuple[str, str, list[x509.GeneralName]]]:
     yield "a wildcard", "one certificate is everybody", [dns("*" + PLACE)]
     yield "a Cyrillic letter, as DNS writes it", "what looks like alice is alice", [dns("xn--lice-53d" + PLACE)]
     yield "a name with a hyphen", "letters and digits, it said", [dns("a-" + name + PLACE)]
+    yield from _of_other_kinds(name, whole)
+
+
+def _of_other_kinds(name: str, whole: str) -> Iterator[tuple[str, str, list[x509.GeneralName]]]:
     kind = "another kind of name counts, which its authority may never have checked"
     yield "the name in a URI", kind, [x509.UniformResourceIdentifier(f"https://{whole}/")]
     yield "the whole name as a URI", kind, [x509.UniformResourceIdentifier(whole)]
@@ -307,6 +311,11 @@ def _attacks() -> Iterator[_Call]:
     yield from (_Call("alice", method, "/reports/1", False, _METHODS) for method in ("PUT", "DELETE", "PATCH", "TRACE"))
     yield from (_Call("carol", method, "/admin/users", False, _METHODS) for method in ("POST", "PUT", "GETX", "get"))
     yield _Call("alice", "POST", "/health", False, _METHODS)
+    yield from _disguises()
+
+
+def _disguises() -> Iterator[_Call]:
+    """Yield who would be somebody else: by a name that looks like it, a header, or the query."""
     for who in (
         "mallory",
         "Alice",
