@@ -13,7 +13,7 @@ import re
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -197,17 +197,22 @@ def behind(app: ASGIApp, unix: str | os.PathLike[str] | None = None) -> Iterator
     config.graceful_timeout = 0.2
     with _listening(unix) as listener:
         address = str(unix) if unix else f"127.0.0.1:{listener.getsockname()[1]}"
-        config.create_sockets = lambda: Sockets([], [listener], [])  # type: ignore[method-assign] # none with TLS, none for QUIC
+        # With TLS none, without it ours, for QUIC none.
+        config.create_sockets = lambda: Sockets([], [listener], [])  # type: ignore[method-assign]
         loop = asyncio.new_event_loop()
-        work = serve(app, config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
-        thread = threading.Thread(target=loop.run_until_complete, args=(work,), daemon=True)
+
+        def run() -> None:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:  # which also ends what hypercorn leaves behind
+                runner.run(serve(app, config, shutdown_trigger=stop.wait))  # type: ignore[arg-type]
+
+        thread = threading.Thread(target=run, daemon=True)
         thread.start()
         try:
             yield address
         finally:
-            loop.call_soon_threadsafe(stop.set)
+            with suppress(RuntimeError):  # it has ended by itself
+                loop.call_soon_threadsafe(stop.set)
             thread.join()
-            loop.close()
 
 
 def _find_hypercorn() -> None:
