@@ -200,6 +200,7 @@ class _Hall:
         await self._closing.wait()
         for door in doors:
             door.close()
+        await asyncio.sleep(0.005)  # until who has just been let in is here
         for caller in [caller for caller in self.callers if caller.state is not State.LEAVING]:
             caller.dismiss("the server was stopped")
         end = time.monotonic() + _STOP_SECONDS

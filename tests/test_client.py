@@ -16,7 +16,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
-from mutants import mutants
 
 from given import CURL_VERSION, LOCALHOST, Call, Serve, curl, needs_curl
 from mtlslab import Answer, CertificateAuthority, Credential, Reply, errors, request
@@ -24,6 +23,7 @@ from mtlslab.contexts import client_context, server_context
 from mtlslab.credentials import certificate_pem, private_key_pem
 from mtlslab.profiles import SERVER
 from mtlslab.refusals import curl_exit_code
+from mutants import mutants
 
 
 def refusal_of(answer: Answer) -> tuple[str, str, int]:

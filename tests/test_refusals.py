@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from telling import MOMENTS, telling
 
 import mtlslab
 from given import Call, curl, needs_curl
 from mtlslab import CertificateAuthority, Credential
 from mtlslab.contexts import TLS_VERSIONS, common, server_context, trust
 from mtlslab.refusals import ALERTS, CERTIFICATE_REASONS, REASONS, End, Refusal, alert_in_clear, from_exception, refusal
+from telling import MOMENTS, telling
 
 
 def verification(code: int) -> ssl.SSLCertVerificationError:

@@ -17,11 +17,11 @@ import sys
 import time
 from pathlib import Path
 
-import glossary
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+import glossary
 import kernels
 import needed_programs
 import notebook_form

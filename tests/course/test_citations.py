@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rfc_sections import NOT_LOOKED_UP, SECTIONS, TLS13
 
 import notebook_form
 from notebook_rules import Notebook
+from rfc_sections import NOT_LOOKED_UP, SECTIONS, TLS13
 
 ROOT = notebook_form.NOTEBOOKS.parent
 

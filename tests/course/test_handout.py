@@ -5,10 +5,10 @@ import re
 import subprocess
 from pathlib import Path
 
-import glossary
-import handout
 import pytest
 
+import glossary
+import handout
 import notebook_form
 from mtlslab.notebook import exercises
 from notebook_rules import Notebook

@@ -26,7 +26,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from mutants import mutants
 
 from mtlslab import CertificateAuthority, Credential, Server, errors, new_private_key
 from mtlslab.contexts import TLSVersion, server_context
@@ -35,6 +34,7 @@ from mtlslab.handshake import Flight, Message, Transcript, codepoints, record, r
 from mtlslab.handshake.messages import read_handshake_message
 from mtlslab.handshake.records import Keys, Reader
 from mtlslab.profiles import CLIENT, SERVER
+from mutants import mutants
 
 KEY_TYPES: tuple[KeyType, ...] = ("ec-p256", "rsa-2048", "ed25519")
 

@@ -37,7 +37,7 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["six_steps", "surviving_reload", "renewing_pool"])
-@pytest.mark.parametrize("answer", OTHERS, ids=repr)
+@pytest.mark.parametrize("answer", OTHERS, ids=lambda answer: type(answer).__name__)
 def test_anything_else_gets_a_hint(name: str, answer: Any) -> None:
     """A checker answers something of another kind with a hint, and never raises; None is no attempt."""
     check = exercises.CHECKERS[name]
