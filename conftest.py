@@ -30,3 +30,8 @@ def _run_by(item: pytest.Item) -> Path | None:
         assert isinstance(path, Path)
         return path
     return None
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Call a long text by its parameter's name: it may be made anew in each process, and ids must be the same in all."""
+    return argname if isinstance(val, str | bytes) and len(val) > 60 else None
