@@ -147,6 +147,16 @@ def test_optional_lets_nobody_through_to_the_application(page: dict[str, Any], n
             assert said["nobody"] not in ("refused", IN)
 
 
+@pytest.mark.parametrize("name", HTTP_SERVERS)
+def test_who_is_held_up_by_a_silent_caller(page: dict[str, Any], name: str) -> None:
+    """One caller who says nothing blocks gunicorn's default worker; the asyncio servers answer alice meanwhile."""
+    with started(page, name, "required") as url, socket.create_connection(("localhost", int(url.rpartition(":")[2]))):
+        answer = page["call"](url, page["alice"], timeout=1 if name == "gunicorn" else 10)
+        assert (answer.refusal.reason if answer.refusal else answer.text) == (
+            "timed-out" if name == "gunicorn" else ALICE
+        )
+
+
 def test_middleware_that_trusts_a_missing_extension_fails_open(page: dict[str, Any]) -> None:
     """No TLS extension is filled by uvicorn: middleware that needs none to pass lets in who shows no certificate."""
     pytest.importorskip("uvicorn")
