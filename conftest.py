@@ -33,5 +33,5 @@ def _run_by(item: pytest.Item) -> Path | None:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Call a long text by its parameter's name: it may be made anew in each process, and ids must be the same in all."""
+    """Call a long text by its parameter: it may be made anew in each process, and ids must be the same in all."""
     return argname if isinstance(val, str | bytes) and len(val) > 60 else None
