@@ -107,14 +107,12 @@ def check_text(name: str, most: int = 64) -> str:
     """
     if not isinstance(name, str):
         raise errors.NameRefused(name, "a name is text")
+    unseen = not name.isprintable() or bool(_BLANK.search(name))
     return _checked(
         name,
         (not name, f"it is empty; RFC 5280 wants 1 to {most} characters"),
         (len(name) > most, f"it has {len(name)} characters; RFC 5280 wants 1 to {most} (appendix A.1)"),
-        (
-            not name.isprintable() or bool(_BLANK.search(name)),
-            "it holds a control character, half a character (a surrogate) or one that cannot be seen",
-        ),
+        (unseen, "it holds a control character, half a character (a surrogate) or one that cannot be seen"),
         (name != name.strip(), "it begins or ends with a space"),
     )
 
@@ -141,16 +139,14 @@ def check_host(host: str) -> str:
     """
     first, *others = labels = host.split(".")
     plain = others if first == "*" else labels
+    odd = not all(map(_LABEL.fullmatch, plain))
     return _checked(
         host,
         (first == "*" and len(others) < 2, "a wildcard needs at least two labels after it, as in *.example.com"),
         ("*" in "".join(plain), "a wildcard may only be the whole leftmost label (RFC 9525 §6.3)"),
         (len(host) > 253, "a host name has 253 characters at most"),
         (not host.isascii(), "write it in its ASCII form, xn--… (RFC 5280 §7.2)"),
-        (
-            not all(map(_LABEL.fullmatch, plain)),
-            "a host name is labels of letters, digits and inner hyphens, 1 to 63 each, joined by dots",
-        ),
+        (odd, "a host name is labels of letters, digits and inner hyphens, 1 to 63 each, joined by dots"),
         (labels[-1].isdigit(), "it ends in a number like an IP address, but is not one"),
     )
 
@@ -275,7 +271,6 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
 
 FilePath = str | os.PathLike[str]
 _LARGEST = 10_000_000
-_OTHER_KEY = ("this kind of key does not sign TLS handshakes", "use an EC, RSA or Ed25519 key")
 
 
 def read_credential(certificate_path: FilePath, key_path: FilePath, *, password: str | None = None) -> Credential:
@@ -322,13 +317,11 @@ def read_private_key(path: FilePath, *, password: str | None = None) -> PrivateK
     except (AttributeError, UnicodeError):
         raise errors.OptionRefused("password", "it is not text that can be written in UTF-8") from None
     with _parsing(path, "private key") as data:
-        try:
-            key = load_pem_private_key(data, secret)
-        except TypeError:  # cryptography's word for a password missing, or one too many
-            if secret is None:
-                cure = "give its password, or remove it: openssl pkey"
-                raise errors.FileContents(Path(path), "the private key is encrypted", cure) from None
-            key = load_pem_private_key(data, None)
+        encrypted = b"ENCRYPTED PRIVATE KEY-" in data or b"Proc-Type: 4,ENCRYPTED" in data
+        if encrypted and secret is None:
+            cure = "give its password, or remove it: openssl pkey"
+            raise errors.FileContents(Path(path), "the private key is encrypted", cure)
+        key = load_pem_private_key(data, secret if encrypted else None)
         if not isinstance(key, PrivateKey):
             raise UnsupportedAlgorithm("it agrees on secrets, or signs no handshakes")
         return key
@@ -355,33 +348,28 @@ def _parsing(path: FilePath, wanted: str) -> Iterator[bytes]:
     except errors.MtlslabError:
         raise
     except UnsupportedAlgorithm:
-        raise errors.FileContents(file, *_OTHER_KEY) from None
+        problem = "this kind of key does not sign TLS handshakes"
+        raise errors.FileContents(file, problem, "use an EC, RSA or Ed25519 key") from None
     except Exception:  # of many kinds; `from None`: a parser's words may quote the file, and the file may hold a key
         raise errors.FileContents(file, *_explain(data, wanted)) from None
 
 
 def _explain(data: bytes, wanted: str) -> tuple[str, str]:
     """Say what a file that would not parse holds instead, and the cure."""
-    is_key, key, cert = wanted == "private key", b"PRIVATE KEY-----" in data, b"BEGIN CERTIFICATE-" in data
+    is_key, key, crt = wanted == "private key", b"PRIVATE KEY-----" in data, b"BEGIN CERTIFICATE-" in data
     convert = f"convert it: openssl {'pkey' if is_key else 'x509'} -inform DER -in FILE -out NEWFILE"
     explanations = (
         (not data.strip(), "the file is empty", "make it again, or copy it again"),
         (is_pkcs12(data), "it holds PKCS#12, not PEM", "take it apart: openssl pkcs12 -in FILE -noenc -out NEWFILE"),
         (data[:1] == b"\x30", "it holds DER, not PEM", convert),
         (b"-----BEGIN" not in data, "it holds no PEM block", f"a PEM file says -----BEGIN {wanted.upper()}-----"),
-        (not is_key and key and not cert, "it holds a private key where a certificate is meant", "swap the two files"),
+        (not is_key and key and not crt, "it holds a private key where a certificate is meant", "swap the two files"),
         (b"BEGIN CERTIFICATE REQUEST" in data, f"it holds a CSR where a {wanted} is meant", "have a CA sign it first"),
-        (
-            is_key and cert and not key,
-            "it holds a certificate where a private key is meant",
-            "name the file of its key",
-        ),
+        (is_key and crt and not key, "it holds a certificate where a private key is meant", "name the file of its key"),
         (b"ENCRYPTED" in data, "the password does not open it", "check the password"),
+        (True, f"its PEM block is not a well-formed {wanted}", "it may be cut short or damaged: make or copy it again"),
     )
-    for holds, problem, cure in explanations:
-        if holds:
-            return problem, cure
-    return f"its PEM block is not a well-formed {wanted}", "it may be cut short or damaged: make it or copy it again"
+    return next((problem, cure) for holds, problem, cure in explanations if holds)
 
 
 def is_pkcs12(data: bytes) -> bool:
