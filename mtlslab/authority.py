@@ -223,7 +223,7 @@ def _checked_names(csr: x509.CertificateSigningRequest, profile: Profile) -> lis
             check_text(str(attribute.value), _UPPER_BOUNDS.get(attribute.oid, 64))
         for name in names:
             if general_name(str(name.value)) != name:  # as it reads, and of the kind that it looks like
-                raise errors.NameRefused(str(name.value), "this CA vouches for DNS names, IP addresses and URIs (:// or urn:)")
+                raise errors.NameRefused(str(name.value), "this CA vouches for DNS names, IPs and URIs (with ://) only")
     except errors.NameRefused as refused:
         raise errors.CSRRefused("bad-name", str(refused)) from None
     except ValueError as error:
