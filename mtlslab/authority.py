@@ -9,12 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import TypeVar
 from urllib.parse import quote
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
 
 from mtlslab import errors
@@ -26,7 +24,6 @@ from mtlslab.credentials import (
     belongs,
     check_common_name,
     check_text,
-    check_uri,
     distinguished_name,
     general_name,
     is_issued_by,
@@ -45,9 +42,6 @@ CALLERS = "https://callers.example/"
 
 A URI is a name that every server can read, and that no client takes for a host's.
 """
-
-_EARLIEST = datetime(1950, 1, 1, tzinfo=UTC)
-"""The first moment that UTCTime can name (RFC 5280 §4.1.2.5.1)."""
 
 _UPPER_BOUNDS = {NameOID.LOCALITY_NAME: 128, NameOID.STATE_OR_PROVINCE_NAME: 128, NameOID.EMAIL_ADDRESS: 255}
 """How many characters some values of a subject may have (RFC 5280, appendix A.1); 64 is right for the others."""
@@ -80,10 +74,10 @@ class CertificateAuthority:
         Raises `errors.NameRefused`, `errors.KeyTypeRefused`, `errors.CannotIssue`.
         """
         private_key = new_private_key(key_type)
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, check_common_name(name))])
-        key_identifier = x509.SubjectKeyIdentifier.from_public_key(private_key.public_key())
-        builder = _builder(subject, private_key.public_key(), ROOT, _validity(days, None, None))
-        return cls(_signed(builder, subject, key_identifier, private_key), private_key)
+        csr = new_csr(private_key, name)
+        key_identifier = x509.SubjectKeyIdentifier.from_public_key(csr.public_key())
+        builder = _builder(csr, ROOT, _validity(days, None, None))
+        return cls(_signed(builder, csr.subject, key_identifier, private_key), private_key)
 
     def create_issuing_ca(self, name: str, *, days: int = 365, key_type: KeyType = "ec-p256") -> CertificateAuthority:
         """Make an intermediate CA under this one. It may issue leaves only: pathLenConstraint 0 (RFC 5280 §4.2.1.9)."""
@@ -108,16 +102,13 @@ class CertificateAuthority:
         """
         if profile is ROOT:
             raise errors.CannotIssue("a root signs itself: use CertificateAuthority.create, or the ISSUING_CA profile")
-        public_key = _proven_public_key(csr)
+        _check_proof(csr)
         _refuse_wishes(csr, profile)
-        san = _checked_names(csr, profile)
-        if san is None and profile is CLIENT:  # cryptography's verifier wants one of everybody
-            san = x509.SubjectAlternativeName([_caller(csr.subject)])
-        validity = _validity(days, not_before, self.certificate.not_valid_after_utc)
-        builder = _builder(csr.subject, public_key, profile, validity)
-        if san is not None:
+        names = _checked_names(csr, profile)
+        builder = _builder(csr, profile, _validity(days, not_before, self.certificate.not_valid_after_utc))
+        if names:
             # RFC 5280 §4.2.1.6: with an empty subject, the SAN is all there is, and critical.
-            builder = builder.add_extension(san, critical=not list(csr.subject))
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=not list(csr.subject))
         if profile.ca and self._path_length == 0:
             problem = "this CA's pathLenConstraint is 0: it may issue leaves, but no CA (RFC 5280 §4.2.1.9)"
             raise errors.CannotIssue(problem)
@@ -189,20 +180,17 @@ def _may_sign(certificate: x509.Certificate) -> tuple[int | None, x509.SubjectKe
     return constraints.path_length, own or x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
 
 
-def _proven_public_key(csr: x509.CertificateSigningRequest) -> CertificatePublicKeyTypes:
-    """Return the CSR's public key, once its signature has shown that the asker holds the private one (RFC 2986 §3)."""
+def _check_proof(csr: x509.CertificateSigningRequest) -> None:
+    """Refuse a CSR whose key is weak, or whose signature does not show that the asker holds it (RFC 2986 §3)."""
     try:
-        proven = csr.is_signature_valid
-        public_key = csr.public_key()
+        proven, weak = csr.is_signature_valid, weakness(csr.public_key())
     except UNREADABLE as error:
         raise errors.CSRRefused("bad-signature", f"its key or signature cannot be read ({error})") from None
-    if weak := weakness(public_key):
+    if weak:
         raise errors.CSRRefused("weak-key", weak)
     if not proven:
-        raise errors.CSRRefused(
-            "bad-signature", "it was not signed with the private key of its public key, or changed since; make it again"
-        )
-    return public_key
+        problem = "it was not signed with the private key of its public key, or changed since; make it again"
+        raise errors.CSRRefused("bad-signature", problem)
 
 
 def _refuse_wishes(csr: x509.CertificateSigningRequest, profile: Profile) -> None:
@@ -213,47 +201,40 @@ def _refuse_wishes(csr: x509.CertificateSigningRequest, profile: Profile) -> Non
         purposes = _extension(csr, x509.ExtendedKeyUsage)
     except UNREADABLE as error:
         raise errors.CSRRefused("bad-request", f"its extensions cannot be read ({error})") from None
-    if profile.ca:
-        return
-    if constraints is not None and constraints.ca:
-        raise errors.CSRRefused("wants-ca", f"it asks for CA:TRUE; a {profile.name} certificate never gets it")
-    if usage is not None and (usage.key_cert_sign or usage.crl_sign):
-        raise errors.CSRRefused(
-            "wants-ca", f"it asks to sign certificates or CRLs; a {profile.name} certificate never may"
-        )
-    if foreign := set(purposes or ()) - set(profile.extended_key_usage):
-        wished = ", ".join(sorted(PURPOSES.get(oid, oid.dotted_string) for oid in foreign))
-        raise errors.CSRRefused("wants-purpose", f"it asks for {wished}; the {profile.name} profile does not give it")
+    foreign = set(purposes or ()) - set(profile.extended_key_usage)
+    wishes = (
+        ("wants-ca", "CA:TRUE" if constraints and constraints.ca else ""),
+        ("wants-ca", "to sign certificates or CRLs" if usage and (usage.key_cert_sign or usage.crl_sign) else ""),
+        ("wants-purpose", ", ".join(sorted(PURPOSES.get(oid, oid.dotted_string) for oid in foreign))),
+    )
+    for reason, wish in wishes:
+        if wish and not profile.ca:
+            raise errors.CSRRefused(reason, f"it asks for {wish}; a {profile.name} certificate never gets it")
 
 
-def _checked_names(csr: x509.CertificateSigningRequest, profile: Profile) -> x509.SubjectAlternativeName | None:
-    """Return the CSR's subjectAltName, None if it has none, after checking every name and the subject."""
-    san = _extension(csr, x509.SubjectAlternativeName)
+def _checked_names(csr: x509.CertificateSigningRequest, profile: Profile) -> list[x509.GeneralName]:
+    """Return the names for the subjectAltName, after checking every one of the CSR's, and its subject."""
+    names = list(_extension(csr, x509.SubjectAlternativeName) or ())
     try:
         subject = list(csr.subject)
         for attribute in subject:
-            value = str(attribute.value)
             if attribute.oid == NameOID.COMMON_NAME:
-                check_common_name(value)
-            check_text(value, _UPPER_BOUNDS.get(attribute.oid, 64))
-        for name in san or ():
-            if isinstance(name, x509.UniformResourceIdentifier):
-                check_uri(name.value)
-            elif general_name(str(name.value)) != name:  # as it reads, and of the kind that it looks like
-                raise errors.NameRefused(str(name.value), "this CA vouches for DNS names, IP addresses and URIs only")
+                check_common_name(str(attribute.value))
+            check_text(str(attribute.value), _UPPER_BOUNDS.get(attribute.oid, 64))
+        for name in names:
+            if general_name(str(name.value)) != name:  # as it reads, and of the kind that it looks like
+                raise errors.NameRefused(str(name.value), "this CA vouches for DNS names, IPs and URIs (with ://) only")
     except errors.NameRefused as refused:
         raise errors.CSRRefused("bad-name", str(refused)) from None
     except ValueError as error:
         raise errors.CSRRefused("bad-name", f"its subject cannot be read ({error})") from None
-    if profile.needs_san and not any(isinstance(name, x509.DNSName | x509.IPAddress) for name in san or ()):
-        raise errors.CSRRefused(
-            "no-san",
-            "its subjectAltName has no host, and the common name must not stand in for one (RFC 9525 §2); "
-            "give names=['localhost']",
-        )
-    if not subject and (profile.ca or not list(san or ())):
+    if profile.needs_san and not any(isinstance(name, x509.DNSName | x509.IPAddress) for name in names):
+        problem = "its subjectAltName has no host, and the common name must not stand in for one (RFC 9525 §2)"
+        raise errors.CSRRefused("no-san", f"{problem}; give names=['localhost']")
+    if not subject and (profile.ca or not names):
         raise errors.CSRRefused("bad-name", "it has no subject: nobody to certify (RFC 5280 §4.1.2.6)")
-    return san if list(san or ()) else None
+    # cryptography's verifier wants one of everybody, clients as well
+    return names or ([_caller(csr.subject)] if profile is CLIENT else [])
 
 
 def _caller(subject: x509.Name) -> x509.GeneralName:
@@ -271,7 +252,7 @@ def _validity(days: int, not_before: datetime | None, issuer_end: datetime | Non
         raise errors.CannotIssue(f"days={days!r}: a lifetime is a whole number of days, 1 or more")
     if not_before is not None and not_before.tzinfo is None:
         raise errors.CannotIssue("not_before has no time zone; use datetime.now(timezone.utc)")
-    if not_before is not None and not_before < _EARLIEST:
+    if not_before is not None and not_before.astimezone(UTC).year < 1950:  # UTCTime's first (RFC 5280 §4.1.2.5.1)
         raise errors.CannotIssue(f"not_before={not_before:%Y-%m-%d}: a certificate begins in 1950 or later")
     begin = not_before or datetime.now(UTC).replace(microsecond=0)
     try:
@@ -279,9 +260,8 @@ def _validity(days: int, not_before: datetime | None, issuer_end: datetime | Non
     except OverflowError:
         raise errors.CannotIssue(f"days={days} ends after the year 9999, the last a certificate can name") from None
     if issuer_end is not None and issuer_end <= begin:
-        raise errors.CannotIssue(
-            f"the CA's own certificate ends before the new one would begin ({issuer_end:%Y-%m-%d}); create a new CA"
-        )
+        problem = f"the CA's own certificate ends before the new one would begin ({issuer_end:%Y-%m-%d})"
+        raise errors.CannotIssue(f"{problem}; create a new CA")
     return not_before or begin - CLOCK_SKEW, min(end, issuer_end or end)
 
 
@@ -301,25 +281,20 @@ def _list_of(
     return builder
 
 
-@cache
-def _key_usage(names: frozenset[str]) -> x509.KeyUsage:
-    return x509.KeyUsage(**{usage: usage in names for usage in KEY_USAGES})
-
-
 def _builder(
-    subject: x509.Name, public_key: CertificatePublicKeyTypes, profile: Profile, validity: tuple[datetime, datetime]
+    csr: x509.CertificateSigningRequest, profile: Profile, validity: tuple[datetime, datetime]
 ) -> x509.CertificateBuilder:
     """Fill in all of a certificate (version 3, RFC 5280 §4.1) but its issuer and its names."""
     builder = (
         x509.CertificateBuilder()
-        .subject_name(subject)
-        .public_key(public_key)
+        .subject_name(csr.subject)
+        .public_key(csr.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(validity[0])
         .not_valid_after(validity[1])
         .add_extension(x509.BasicConstraints(profile.ca, profile.path_length), critical=True)
-        .add_extension(_key_usage(profile.key_usage), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(x509.KeyUsage(**{usage: usage in profile.key_usage for usage in KEY_USAGES}), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(csr.public_key()), critical=False)
     )
     if profile.extended_key_usage:
         builder = builder.add_extension(x509.ExtendedKeyUsage(profile.extended_key_usage), critical=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import ssl
 import threading
@@ -22,8 +21,8 @@ from mtlslab.refusals import Refusal
 class Answer:
     """What became of a request: a reply, or a refusal.
 
-    Fields: `status` (HTTP, None without a reply), `text`, `headers` (names in lower case), `refusal` (None if
-    there was a reply), `tls_version` ("TLSv1.2", "TLSv1.3"; None without a reply or without TLS).
+    Fields: `status` (HTTP, None without a reply), `text` (the body, read as UTF-8), `headers` (names in lower case),
+    `refusal` (None if there was a reply), `tls_version` ("TLSv1.2", "TLSv1.3"; None without a reply or without TLS).
     """
 
     status: int | None = None
@@ -64,8 +63,6 @@ def request(
     """
     check_url(url)
     check_timeout(timeout)
-    if not isinstance(password, str | None):
-        raise errors.OptionRefused("password", f"it is a str, not {type(password).__name__}")
     context = client_context(cacert=cacert, cert=cert, key=key, tls_max=tls_max, password=password)
     asked: dict[str, Any] = {"method": method, "headers": headers, "content": content}
     return exchange(url, context, sent_certificate=cert is not None, timeout=timeout, **asked)
@@ -102,7 +99,7 @@ def exchange(
                 contextlib.closing(transport.handle_request(message)) as reply,
             ):
                 tls = reply.extensions["network_stream"].get_extra_info("ssl_object")
-                text = _text(_body(reply, expired), reply.headers.get("content-type", ""))
+                text = _body(reply, expired).decode("utf-8", "replace")
                 return Answer(reply.status_code, text, dict(reply.headers), None, tls.version() if tls else None)
         except (httpx.LocalProtocolError, h11.LocalProtocolError) as error:
             raise errors.OptionRefused("method or headers", f"they cannot be sent: {error}") from None
@@ -161,42 +158,36 @@ def _body(reply: httpx.Response, expired: threading.Event) -> bytes:
     return bytes(body)
 
 
-def _text(body: bytes, content_type: str) -> str:
-    charset = re.search(r"charset=[\"']?([\w.:-]+)", content_type, re.IGNORECASE | re.ASCII)
-    with contextlib.suppress(LookupError, ValueError):  # some of Python's encodings are none of text
-        return body.decode(charset[1] if charset else "utf-8", "replace")
-    return body.decode("utf-8", "replace")
-
-
 @contextlib.contextmanager
 def _hung_up_after(seconds: float) -> Iterator[tuple[threading.Event, Callable[[str, dict[str, Any]], None]]]:
     """Hang up after `seconds`: httpx's timeouts are for each step, and a server may drip for ever.
 
     Yields what tells that time is over, and a hook for httpx's "trace" extension, which learns of the connection.
     """
-    expired, lines = threading.Event(), contextlib.ExitStack()
-    line: list[socket.socket] = []
+    expired, lines = threading.Event(), list[socket.socket]()
 
     def hang_up() -> None:
         expired.set()
-        with contextlib.suppress(OSError, IndexError):
-            line[0].shutdown(socket.SHUT_RDWR)
+        for line in lines:
+            with contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
 
     def trace(event: str, info: dict[str, Any]) -> None:
         if event == "connection.connect_tcp.complete":  # the socket itself goes into an SSLSocket
-            line.append(lines.enter_context(info["return_value"].get_extra_info("socket").dup()))
+            lines.append(info["return_value"].get_extra_info("socket").dup())
             if expired.is_set():
                 hang_up()
 
     timer = threading.Timer(seconds, hang_up)
     timer.daemon = True
     timer.start()
-    with lines:
-        try:
-            yield expired, trace
-        finally:
-            timer.cancel()
-            timer.join()
+    try:
+        yield expired, trace
+    finally:
+        timer.cancel()
+        timer.join()
+        for line in lines:
+            line.close()
 
 
 def check_timeout(timeout: float) -> None:

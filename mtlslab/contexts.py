@@ -104,11 +104,8 @@ def server_context(
     if not tickets:
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
-    try:
+    with _refused_by_openssl(None, "have it issued again"):
         show(context, credential)
-    except ssl.SSLError as error:
-        problem = f"OpenSSL does not take it ({error.reason or error}); have it issued again"
-        raise errors.OptionRefused("credential", problem) from None
     if client_ca is not None:
         trust(context, all_of("client_ca", client_ca, x509.Certificate))
     hold_against(context, crls)
@@ -182,24 +179,21 @@ def trust(context: ssl.SSLContext, certificates: Iterable[x509.Certificate]) -> 
 
 def hold_against(context: ssl.SSLContext, crls: Iterable[x509.CertificateRevocationList]) -> None:
     """Have a context refuse what stands on a revocation list, and whoever's list is missing. No lists: no check."""
-    lists = list(crls) if isinstance(crls, Iterable) else [crls]
-    if not lists:
-        return
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    all_of("crls", lists, x509.CertificateRevocationList)
-    with _file(b"".join(crl.public_bytes(Encoding.PEM) for crl in lists)) as path:
-        context.load_verify_locations(path)
-    context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    if lists := all_of("crls", crls, x509.CertificateRevocationList, at_least=0):
+        with _file(b"".join(crl.public_bytes(Encoding.PEM) for crl in lists)) as path:
+            context.load_verify_locations(path)
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
 
 
 _Kind = TypeVar("_Kind")
 
 
-def all_of(option: str, given: object, kind: type[_Kind]) -> list[_Kind]:
-    """Return one thing, or some, as a list that is not empty. Raises `errors.OptionRefused`, naming the option."""
-    listed = [given] if isinstance(given, kind) else list(given) if isinstance(given, Iterable) else []
-    if not listed or not all(isinstance(one, kind) for one in listed):
+def all_of(option: str, given: Any, kind: type[_Kind], at_least: int = 1) -> list[_Kind]:
+    """Return one thing, or some, as a list. Raises `errors.OptionRefused`, naming the option."""
+    listed: list[_Kind] = [given] if isinstance(given, kind) or not isinstance(given, Iterable) else list(given)
+    if len(listed) < at_least or not all(isinstance(one, kind) for one in listed):
         raise errors.OptionRefused(option, f"{given!r} is not an x509.{kind.__name__}, nor a list of some")
     return listed
 
@@ -214,9 +208,12 @@ def _file(data: bytes) -> Iterator[Path]:
 
 
 @contextmanager
-def _refused_by_openssl(file: FilePath, cure: str) -> Iterator[None]:
-    """Put OpenSSL's word for a file into an error that names the file: it wants more of one than cryptography does."""
+def _refused_by_openssl(file: FilePath | None, cure: str) -> Iterator[None]:
+    """Put OpenSSL's word into an error that names the file, if it is one: it wants more than cryptography does."""
     try:
         yield
     except ssl.SSLError as error:
-        raise errors.FileContents(Path(file), f"OpenSSL does not take it ({error.reason or error})", cure) from None
+        problem = f"OpenSSL does not take it ({error.reason or error})"
+        if file is None:
+            raise errors.OptionRefused("credential", f"{problem}; {cure}") from None
+        raise errors.FileContents(Path(file), problem, cure) from None

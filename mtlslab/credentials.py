@@ -9,9 +9,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-import sys
-import threading
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from mtlslab import errors
+from mtlslab.pairs import read_pair, save_pair
 
 KeyType = Literal["ec-p256", "rsa-2048", "ed25519"]
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
@@ -109,14 +107,12 @@ def check_text(name: str, most: int = 64) -> str:
     """
     if not isinstance(name, str):
         raise errors.NameRefused(name, "a name is text")
+    unseen = not name.isprintable() or bool(_BLANK.search(name))
     return _checked(
         name,
         (not name, f"it is empty; RFC 5280 wants 1 to {most} characters"),
         (len(name) > most, f"it has {len(name)} characters; RFC 5280 wants 1 to {most} (appendix A.1)"),
-        (
-            not name.isprintable() or bool(_BLANK.search(name)),
-            "it holds a control character, half a character (a surrogate) or one that cannot be seen",
-        ),
+        (unseen, "it holds a control character, half a character (a surrogate) or one that cannot be seen"),
         (name != name.strip(), "it begins or ends with a space"),
     )
 
@@ -143,16 +139,14 @@ def check_host(host: str) -> str:
     """
     first, *others = labels = host.split(".")
     plain = others if first == "*" else labels
+    odd = not all(map(_LABEL.fullmatch, plain))
     return _checked(
         host,
         (first == "*" and len(others) < 2, "a wildcard needs at least two labels after it, as in *.example.com"),
         ("*" in "".join(plain), "a wildcard may only be the whole leftmost label (RFC 9525 §6.3)"),
         (len(host) > 253, "a host name has 253 characters at most"),
         (not host.isascii(), "write it in its ASCII form, xn--… (RFC 5280 §7.2)"),
-        (
-            not all(map(_LABEL.fullmatch, plain)),
-            "a host name is labels of letters, digits and inner hyphens, 1 to 63 each, joined by dots",
-        ),
+        (odd, "a host name is labels of letters, digits and inner hyphens, 1 to 63 each, joined by dots"),
         (labels[-1].isdigit(), "it ends in a number like an IP address, but is not one"),
     )
 
@@ -229,7 +223,8 @@ class Credential:
         """
         certificate_path, key_path = _pair(folder, name)
         certificates = b"".join(map(certificate_pem, (self.certificate, *self.chain)))
-        save_pair(key_path, private_key_pem(self.private_key), certificate_path, certificates, overwrite=overwrite)
+        secret, public = (key_path, private_key_pem(self.private_key)), (certificate_path, certificates)
+        save_pair(secret, public, overwrite, partial(_read_both, key_path, None))
         return certificate_path, key_path
 
     @classmethod
@@ -276,29 +271,18 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
 
 FilePath = str | os.PathLike[str]
 _LARGEST = 10_000_000
-_OTHER_KEY = ("this kind of key does not sign TLS handshakes", "use an EC, RSA or Ed25519 key")
 
 
 def read_credential(certificate_path: FilePath, key_path: FilePath, *, password: str | None = None) -> Credential:
     """Read a certificate, with whatever chain follows it, and its private key from two PEM files.
 
-    Nothing is written. While another process saves the pair, the old one is read, or the new one; so it is where a
-    save was killed. Raises the `errors.FileRefused` that fits the file, or `errors.KeyMismatch`.
+    Nothing is written, and a pair that is being saved is read whole, as `pairs.read_pair` says. Raises the
+    `errors.FileRefused` that fits the file, or `errors.KeyMismatch`.
     """
-    pending, tries = _pending(Path(certificate_path)), 10
-    while True:
-        try:
-            return _read_pair(certificate_path, key_path, password)
-        except (errors.FileMissing, errors.FileUnreadable, errors.KeyMismatch) as error:
-            with suppress(errors.FileRefused, errors.KeyMismatch):  # between the two steps of a save
-                return _read_pair(pending, key_path, password)
-            tries -= 1
-            if not tries or not (isinstance(error, errors.KeyMismatch) or os.name == "nt"):
-                raise
-        time.sleep(0.005)  # the save may have ended between one file and the other
+    return read_pair(partial(_read_both, key_path, password), Path(certificate_path))
 
 
-def _read_pair(certificate_path: FilePath, key_path: FilePath, password: str | None) -> Credential:
+def _read_both(key_path: FilePath, password: str | None, certificate_path: FilePath) -> Credential:
     certificate, *chain = read_certificates(certificate_path)
     private_key = read_private_key(key_path, password=password)
     if not belongs(private_key, certificate):
@@ -333,13 +317,11 @@ def read_private_key(path: FilePath, *, password: str | None = None) -> PrivateK
     except (AttributeError, UnicodeError):
         raise errors.OptionRefused("password", "it is not text that can be written in UTF-8") from None
     with _parsing(path, "private key") as data:
-        try:
-            key = load_pem_private_key(data, secret)
-        except TypeError:  # cryptography's word for a password missing, or one too many
-            if secret is None:
-                cure = "give its password, or remove it: openssl pkey"
-                raise errors.FileContents(Path(path), "the private key is encrypted", cure) from None
-            key = load_pem_private_key(data, None)
+        encrypted = b"ENCRYPTED PRIVATE KEY-" in data or b"Proc-Type: 4,ENCRYPTED" in data
+        if encrypted and secret is None:
+            cure = "give its password, or remove it: openssl pkey"
+            raise errors.FileContents(Path(path), "the private key is encrypted", cure)
+        key = load_pem_private_key(data, secret if encrypted else None)
         if not isinstance(key, PrivateKey):
             raise UnsupportedAlgorithm("it agrees on secrets, or signs no handshakes")
         return key
@@ -353,7 +335,7 @@ def _parsing(path: FilePath, wanted: str) -> Iterator[bytes]:
         if file.exists() and not file.is_file():
             raise OSError(0, "it is a folder, or a device")  # which may have no end
         with file.open("rb") as opened:
-            data = opened.read(_LARGEST + 1)
+            data = opened.read(_LARGEST)
     except FileNotFoundError:
         cure = "check the path, or make the file first"
         raise errors.FileMissing(file, f"there is no such {wanted} file", cure) from None
@@ -366,34 +348,28 @@ def _parsing(path: FilePath, wanted: str) -> Iterator[bytes]:
     except errors.MtlslabError:
         raise
     except UnsupportedAlgorithm:
-        raise errors.FileContents(file, *_OTHER_KEY) from None
+        problem = "this kind of key does not sign TLS handshakes"
+        raise errors.FileContents(file, problem, "use an EC, RSA or Ed25519 key") from None
     except Exception:  # of many kinds; `from None`: a parser's words may quote the file, and the file may hold a key
         raise errors.FileContents(file, *_explain(data, wanted)) from None
 
 
 def _explain(data: bytes, wanted: str) -> tuple[str, str]:
     """Say what a file that would not parse holds instead, and the cure."""
-    is_key, key, cert = wanted == "private key", b"PRIVATE KEY-----" in data, b"BEGIN CERTIFICATE-" in data
+    is_key, key, crt = wanted == "private key", b"PRIVATE KEY-----" in data, b"BEGIN CERTIFICATE-" in data
     convert = f"convert it: openssl {'pkey' if is_key else 'x509'} -inform DER -in FILE -out NEWFILE"
     explanations = (
         (not data.strip(), "the file is empty", "make it again, or copy it again"),
-        (len(data) > _LARGEST, f"it holds more than {_LARGEST} bytes", f"name a file that holds the {wanted} alone"),
         (is_pkcs12(data), "it holds PKCS#12, not PEM", "take it apart: openssl pkcs12 -in FILE -noenc -out NEWFILE"),
         (data[:1] == b"\x30", "it holds DER, not PEM", convert),
         (b"-----BEGIN" not in data, "it holds no PEM block", f"a PEM file says -----BEGIN {wanted.upper()}-----"),
-        (not is_key and key and not cert, "it holds a private key where a certificate is meant", "swap the two files"),
+        (not is_key and key and not crt, "it holds a private key where a certificate is meant", "swap the two files"),
         (b"BEGIN CERTIFICATE REQUEST" in data, f"it holds a CSR where a {wanted} is meant", "have a CA sign it first"),
-        (
-            is_key and cert and not key,
-            "it holds a certificate where a private key is meant",
-            "name the file of its key",
-        ),
+        (is_key and crt and not key, "it holds a certificate where a private key is meant", "name the file of its key"),
         (b"ENCRYPTED" in data, "the password does not open it", "check the password"),
+        (True, f"its PEM block is not a well-formed {wanted}", "it may be cut short or damaged: make or copy it again"),
     )
-    for holds, problem, cure in explanations:
-        if holds:
-            return problem, cure
-    return f"its PEM block is not a well-formed {wanted}", "it may be cut short or damaged: make it or copy it again"
+    return next((problem, cure) for holds, problem, cure in explanations if holds)
 
 
 def is_pkcs12(data: bytes) -> bool:
@@ -416,112 +392,3 @@ def private_key_pem(private_key: PrivateKey) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     return private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def save_pair(secret_path: Path, secret: bytes, public_path: Path, public: bytes, *, overwrite: bool) -> None:
-    """Write two files of one folder, a secret (mode 0600) and what belongs to it (0644), as one step.
-
-    All is written under hidden names first, then renamed, the secret before the other. Savers take turns. One that
-    fails leaves the old pair; one that is killed, the old pair or the new, whose second half may still be hidden until
-    the next save: `read_credential` looks there. A symbolic link is replaced, and not followed.
-    Raises `errors.FileInTheWay`, `errors.FileUnwritable`.
-    """
-    try:
-        secret_path.parent.mkdir(parents=True, exist_ok=True)
-        with _taking_turns(secret_path.parent):
-            for path in (public_path, secret_path):
-                if os.path.lexists(path) and not (overwrite and (path.is_file() or path.is_symlink())):
-                    cure = "save elsewhere, or pass overwrite=True to replace it"
-                    raise errors.FileInTheWay(path, "the file exists" if path.is_file() else "it is no file", cure)
-            _finish_killed_save(secret_path, public_path)
-            _replace_pair(secret_path, secret, public_path, public)
-    except errors.FileInTheWay:
-        raise
-    except (OSError, ValueError) as error:
-        problem = f"the pair cannot be written ({getattr(error, 'strerror', None) or error})"
-        cure = "check that this is a folder you may write to, and that the disk has room"
-        raise errors.FileUnwritable(secret_path.parent, problem, cure) from error
-
-
-_TURNS: dict[int, int] = {}
-"""The lock that each thread holds on a folder, or that was left to it by an interruption."""
-
-
-@contextmanager
-def _taking_turns(folder: Path) -> Iterator[None]:
-    """Let one saver at a time into a folder. The system ends a turn with the process that has it."""
-    me = threading.get_ident()
-    if me in _TURNS:
-        os.close(_TURNS.pop(me))
-    if sys.platform == "win32":  # has no locks on folders
-        import msvcrt
-
-        _TURNS[me] = os.open(folder / ".saving", os.O_RDWR | os.O_CREAT)
-        lock, unlock = (partial(msvcrt.locking, _TURNS[me], how, 1) for how in (msvcrt.LK_LOCK, msvcrt.LK_UNLCK))
-    else:
-        import fcntl
-
-        _TURNS[me] = os.open(folder, os.O_RDONLY)
-        lock, unlock = (partial(fcntl.flock, _TURNS[me], how) for how in (fcntl.LOCK_EX, fcntl.LOCK_UN))
-    try:
-        with suppress(OSError):  # of a file system without locks
-            lock()
-        yield
-    finally:
-        with suppress(OSError):
-            unlock()  # for a child that another thread has forked meanwhile, and that holds the file open
-        os.close(_TURNS.pop(me))
-
-
-def _pending(path: Path) -> Path:
-    return path.parent / f".{path.name}.new"
-
-
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    # Created with mode 0600: there is no moment at which others can read it.
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    path.chmod(mode)
-
-
-def _move(source: Path, target: Path) -> None:
-    for _ in range(100 if os.name == "nt" else 0):  # where nobody can replace a file while another reads it
-        with suppress(PermissionError):
-            source.replace(target)
-            return
-        time.sleep(0.01)
-    source.replace(target)
-
-
-def _replace_pair(secret_path: Path, secret: bytes, public_path: Path, public: bytes) -> None:
-    new_secret, new_public = _pending(secret_path), _pending(public_path)
-    old_secret = secret_path.read_bytes() if secret_path.is_file() else None
-    try:
-        _write_new(new_secret, secret, 0o600)
-        _write_new(new_public, public, 0o644)
-        _move(new_secret, secret_path)
-        _move(new_public, public_path)
-    except BaseException:
-        between = new_public.exists() and not new_secret.exists()
-        try:
-            if between and old_secret is None:
-                secret_path.unlink()
-            elif between:
-                _write_new(new_secret, old_secret or b"", 0o600)
-                _move(new_secret, secret_path)
-            new_public.unlink(missing_ok=True)
-        finally:
-            new_secret.unlink(missing_ok=True)
-        raise
-
-
-def _finish_killed_save(secret_path: Path, public_path: Path) -> None:
-    """Take the second step of a save that was killed after the first, and remove what is left of any other."""
-    for left in (*secret_path.parent.glob(".*.key.new"), _pending(secret_path)):
-        left.unlink(missing_ok=True)
-    with suppress(errors.FileRefused, errors.KeyMismatch):
-        _read_pair(_pending(public_path), secret_path, None)  # raises unless the two belong together
-        _move(_pending(public_path), public_path)
-    _pending(public_path).unlink(missing_ok=True)

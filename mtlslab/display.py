@@ -22,7 +22,7 @@ from mtlslab.client import Answer
 from mtlslab.credentials import UNREADABLE, distinguished_name
 from mtlslab.exchanges import Visit
 from mtlslab.profiles import KEY_USAGES, PURPOSES
-from mtlslab.refusals import REASONS, Refusal
+from mtlslab.refusals import Refusal
 
 printable = credentials.printable
 
@@ -78,20 +78,24 @@ def name(of: x509.Name) -> str:
     return printable(of.rfc4514_string()) or "(empty)"
 
 
+_KINDS = {
+    x509.DNSName: "DNS",
+    x509.IPAddress: "IP",
+    x509.UniformResourceIdentifier: "URI",
+    x509.RFC822Name: "email",
+    x509.DirectoryName: "dirName",
+}
+
+
 def general_names(san: Iterable[x509.GeneralName]) -> str:
     """Write the names of a subjectAltName with their kinds: DNS:localhost, IP:127.0.0.1. None can pass for two."""
-    kinds = {
-        x509.DNSName: "DNS",
-        x509.IPAddress: "IP",
-        x509.UniformResourceIdentifier: "URI",
-        x509.RFC822Name: "email",
-        x509.DirectoryName: "dirName",
-    }
-    values = ((n, name(n.value) if isinstance(n, x509.DirectoryName) else printable(str(n.value))) for n in san)
-    return ", ".join(
-        f"{kinds.get(type(n), 'other')}:{json.dumps(value, ensure_ascii=False) if ', ' in value else value}"
-        for n, value in values
-    )
+    shown = []
+    for one in san:
+        value = name(one.value) if isinstance(one, x509.DirectoryName) else printable(str(one.value))
+        shown.append(
+            f"{_KINDS.get(type(one), 'other')}:{json.dumps(value, ensure_ascii=False) if ', ' in value else value}"
+        )
+    return ", ".join(shown)
 
 
 def public_key(key: object) -> str:
@@ -105,21 +109,20 @@ def public_key(key: object) -> str:
 
 def certificate(shown: x509.Certificate | x509.CertificateSigningRequest) -> Table:
     """Show what a certificate, or a CSR, says, by RFC 5280's names. Serial number and dates are left out."""
-    rows = [("subject", distinguished_name(shown))]
+    rows = [("subject", distinguished_name(shown)), ("public key", _read(lambda: public_key(shown.public_key())))]
     if isinstance(shown, x509.Certificate):
         days = _read(lambda: f"{(shown.not_valid_after_utc - shown.not_valid_before_utc).days} days")
-        issuer = distinguished_name(shown, "issuer")
-        rows = [("version", str(shown.version.value + 1)), *rows, ("issuer", issuer), ("validity", days)]
-    rows.append(("public key", _read(lambda: public_key(shown.public_key()))))
+        rows[1:1] = [("issuer", distinguished_name(shown, "issuer")), ("validity", days)]
+        rows.insert(0, ("version", str(shown.version.value + 1)))
     try:
         with warnings.catch_warnings(action="ignore"):  # of names longer than their kind may be
             extensions = list(shown.extensions)
     except UNREADABLE as error:
-        rows.append(("extensions", f"(unreadable: {error})"))
-        extensions = []
+        return table(("field", "value"), [*rows, ("extensions", f"(unreadable: {error})")])
     for extension in extensions:
         critical = " (critical)" if extension.critical else ""
-        rows.append((extension.oid._name + critical, _extension(extension.value)))
+        words = _EXTENSIONS.get(type(extension.value), lambda _: "(present)")
+        rows.append((extension.oid._name + critical, words(extension.value)))
     return table(("field", "value"), rows)
 
 
@@ -130,23 +133,18 @@ def _read(part: Callable[[], str]) -> str:
         return f"(unreadable: {error})"
 
 
-def _extension(value: x509.ExtensionType) -> str:
-    match value:
-        case x509.BasicConstraints():
-            length = "" if value.path_length is None else f", path length {value.path_length}"
-            return f"CA:{str(value.ca).upper()}{length}"
-        case x509.KeyUsage():
-            return ", ".join(said for bit, said in KEY_USAGES.items() if getattr(value, f"_{bit}"))
-        case x509.ExtendedKeyUsage():
-            return ", ".join(PURPOSES.get(oid, oid.dotted_string) for oid in value)
-        case x509.SubjectAlternativeName():
-            return general_names(value)
-        case x509.SubjectKeyIdentifier():
-            return "(a hash of the public key)"
-        case x509.AuthorityKeyIdentifier():
-            return "(the issuer's subjectKeyIdentifier)"
-        case _:
-            return "(present)"
+def _basic_constraints(of: x509.BasicConstraints) -> str:
+    return f"CA:{str(of.ca).upper()}" + ("" if of.path_length is None else f", path length {of.path_length}")
+
+
+_EXTENSIONS: dict[type[x509.ExtensionType], Callable[[Any], str]] = {
+    x509.BasicConstraints: _basic_constraints,
+    x509.KeyUsage: lambda usage: ", ".join(said for bit, said in KEY_USAGES.items() if getattr(usage, f"_{bit}")),
+    x509.ExtendedKeyUsage: lambda purposes: ", ".join(PURPOSES.get(oid, oid.dotted_string) for oid in purposes),
+    x509.SubjectAlternativeName: general_names,
+    x509.SubjectKeyIdentifier: lambda _: "(a hash of the public key)",
+    x509.AuthorityKeyIdentifier: lambda _: "(the issuer's subjectKeyIdentifier)",
+}
 
 
 # --- requests, seen from both ends ----------------------------------------------------------------
@@ -154,33 +152,17 @@ def _extension(value: x509.ExtensionType) -> str:
 
 def both_ends(answer: Answer, visit: Visit | None) -> Table:
     """Show one event as the client saw it and as the server saw it."""
-    return table(("", "the client", "the server"), zip(_FACTS, _facts(answer), _facts(visit), strict=True))
-
-
-_FACTS = ("outcome", "who said no", "reason", "TLS alert", "caller, verified", "TLS version")
+    facts = ("outcome", "who said no", "reason", "TLS alert", "caller, verified", "TLS version")
+    return table(("", "the client", "the server"), zip(facts, _facts(answer), _facts(visit), strict=True))
 
 
 def _facts(view: Answer | Visit | None) -> list[object]:
     if view is None:
-        return ["no visit", None, None, None, None, None]
-    outcome = "refused" if view.refusal else f"answered {view.status}" if view.status else "no request"
-    refusal = view.refusal
-    no = [refusal.by, refusal.reason, refusal.alert] if refusal else [None, None, None]
+        return ["no visit", *[None] * 5]
+    no = view.refusal
+    outcome = "refused" if no else f"answered {view.status}" if view.status else "no request"
     client = name(view.client.subject) if isinstance(view, Visit) and view.client else None
-    return [outcome, *no, client, view.tls_version]
-
-
-def refusal(shown: Refusal) -> Table:
-    """Show a refusal's fields, with what its reason means."""
-    rows = (
-        ("who said no", shown.by),
-        ("reason", shown.reason),
-        ("which means", REASONS[shown.reason].meaning),
-        ("TLS alert", shown.alert),
-        ("curl's exit code", shown.curl_exit_code),
-        ("advice", shown.advice),
-    )
-    return table(("field", "value"), rows)
+    return [outcome, *((no.by, no.reason, no.alert) if no else [None] * 3), client, view.tls_version]
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,10 @@ import pytest
 import mtlslab
 
 PACKAGE = Path(mtlslab.__file__).parent
-CORE = "errors profiles credentials authority contexts refusals exchanges connection server client display".split()  # noqa: SIM905
+CORE = "errors profiles credentials authority contexts refusals connection server client display".split()  # noqa: SIM905
+BELOW = ("pairs", "exchanges")
+"""What the core rests on, and no notebook rebuilds: how two files are saved, and what a server hands on."""
+
 WINGS = ("identity", "client_cert", "asgi", "handshake", "faults", "diagnosis", "probe", "notebook")
 """From the bottom up: a wing may import the core, itself and the wings before it."""
 
@@ -51,7 +54,7 @@ def named(node: ast.AST) -> Iterator[str]:
 def storey(name: str) -> int:
     """Return how high a module lives: 0 for the core, then the wings; the façade and old names are above them all."""
     room = name.split(".")[1] if "." in name else ""
-    return 0 if room in CORE else WINGS.index(room) + 1 if room in WINGS else len(WINGS) + 1
+    return 0 if room in (*CORE, *BELOW) else WINGS.index(room) + 1 if room in WINGS else len(WINGS) + 1
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
@@ -88,9 +91,10 @@ def lines_of_code(path: Path) -> int:
 
 
 def test_the_core_is_read_in_an_hour() -> None:
-    """The core has at most 1,500 lines of code; the server and its connection at most 420 of them."""
-    sizes = {room: lines_of_code(PACKAGE / f"{room}.py") for room in CORE}
-    assert sum(sizes.values()) <= 1500, sizes
+    """The core has at most 1,500 lines of code, the server and its connection at most 420 of them; 160 are below it."""
+    sizes = {room: lines_of_code(PACKAGE / f"{room}.py") for room in (*CORE, *BELOW)}
+    assert sum(sizes[room] for room in CORE) <= 1500, sizes
+    assert sum(sizes[room] for room in BELOW) <= 160, sizes
     assert sizes["server"] + sizes["connection"] <= 420
 
 

@@ -331,9 +331,9 @@ def test_the_real_curl_exits_as_our_refusals_say(
         (b"Content-Length: 3\r\n\r\na\xffb", "a\N{REPLACEMENT CHARACTER}b"),
         *(
             (b"Content-Type: text/plain; charset=%b\r\nContent-Length: 1\r\n\r\nx" % charset, "x")
-            for charset in (b"base64", b"idna", b"undefined", b"hex", b"rot13", b"no-such", b"", b"'", b"a\xff")
+            for charset in (b"base64", b"undefined", b"hex", b"no-such", b"", b"'", b"a\xff")
         ),
-        (b"Content-Type: text/plain; charset=latin-1\r\nContent-Length: 1\r\n\r\n\xe9", "é"),
+        (b"Content-Type: text/plain; charset=latin-1\r\nContent-Length: 1\r\n\r\n\xe9", "\N{REPLACEMENT CHARACTER}"),
     ],
 )
 def test_an_odd_body_is_a_reply(call: Call, odd_server: Callable[[bytes | None], str], reply: bytes, text: str) -> None:

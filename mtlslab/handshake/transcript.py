@@ -9,10 +9,10 @@ from pathlib import Path
 
 from cryptography import x509
 
-from mtlslab.credentials import save_pair
 from mtlslab.handshake import diagram
 from mtlslab.handshake.capture import pcap
 from mtlslab.handshake.decoding import Flight, Message, Record, decode
+from mtlslab.pairs import save_pair
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,7 +99,7 @@ class Transcript:
         `ModuleNotFoundError` without the `dpkt` library.
         """
         capture, keylog = Path(folder) / "handshake.pcap", Path(folder) / "handshake.keylog"
-        save_pair(keylog, self.keylog.encode(), capture, pcap(self.flights), overwrite=overwrite)
+        save_pair((keylog, self.keylog.encode()), (capture, pcap(self.flights)), overwrite)
         return capture, keylog
 
     def __repr__(self) -> str:
