@@ -207,9 +207,9 @@ def of_files(files: Files) -> Iterator[Finding]:
     """Say what is wrong with the files themselves."""
     for problem in files.problems:
         yield _of_problem(problem)
-    if files.private_key is not None and files.leaf is not None:
-        yield from _of_pair(files.private_key.public_key(), files.sent)
-    if files.leaf is not None:
+    mismatch = list(_of_pair(files.private_key.public_key(), files.sent)) if files.private_key and files.sent else []
+    yield from mismatch
+    if files.leaf is not None and not mismatch:  # or it is another's that is looked at
         yield from _of_certificate(files.leaf, "client")
         yield from _of_chain(files.sent)
     yield from files.unusual
