@@ -179,6 +179,8 @@ def _of_no_tls(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[Findi
         yield Finding("needs-starttls", "certain", evidence, advice="Ask for it: --starttls postgres.")
     elif isinstance(seen.error, TimeoutError):
         yield Finding("timed-out", "certain", f"{said(refusal)}: the port accepts, and says nothing")
+    elif old := _old_version(inquiry):
+        yield Finding("old-tls-only", "certain", f"the server chose {old} when that was offered")
     else:
         yield Finding("connection-lost", "likely", f"{said(refusal)}, before a byte of TLS came back")
 
@@ -219,7 +221,9 @@ def _of_end(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[Finding]
         yield Finding("tls-to-plain-port" if refusal.reason == "not-tls" else refusal.reason, "certain", said(refusal))
     elif refusal.alert is None and seen.moment == "answering":
         yield from _of_hanging_up(inquiry, seen, refusal)
-    elif refusal.alert == "protocol_version" and (old := _old_version(inquiry)):
+    elif (
+        refusal.alert in ("protocol_version", "handshake_failure") and not seen.asks and (old := _old_version(inquiry))
+    ):
         yield Finding("old-tls-only", "certain", f"the server chose {old} when that was offered")
     else:
         yield from _of_no(inquiry, seen, refusal)
@@ -227,7 +231,10 @@ def _of_end(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[Finding]
 
 _OF_LIBRARY_REASON = {
     "UNSAFE_LEGACY_RENEGOTIATION_DISABLED": "legacy-renegotiation",
+    "DH_KEY_TOO_SMALL": "server-too-weak",
+    "LEGACY_SIGALG_DISALLOWED_OR_UNSUPPORTED": "server-too-weak",
 }
+"""The cause behind OpenSSL's name for what it does not go along with."""
 
 
 def _of_no(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[Finding]:
