@@ -95,6 +95,8 @@ def _of_call(inquiry: Inquiry, seen: Call) -> Iterator[Finding]:
         yield from _second_fault(inquiry, seen)
     elif reply.status is not None:
         yield from _of_reply(inquiry, seen)
+    elif seen.reply.startswith(b"HTTP/1.") and not reply.is_http:
+        yield Finding("protocol-error", "certain", f"it said {_quoted(seen.reply)}, and went on with what is not HTTP")
     elif seen.greeting or (seen.reply and not reply.is_http):
         yield from _of_other_protocol(inquiry, seen, recognised(seen.greeting or seen.reply))
     elif seen.error is None and not seen.closed:  # what is no web server waits for its client
