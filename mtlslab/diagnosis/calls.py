@@ -23,7 +23,7 @@ from mtlslab.refusals import End
 
 Moment = Literal["dialling", "preamble", "handshake", "listening", "answering"]
 
-_SLICE, _AFTER_TICKETS = 0.02, 0.04
+_SLICE = 0.02
 MOST = 1 << 17
 """How many bytes of what a server says are kept."""
 
@@ -237,12 +237,12 @@ class _Line:
         self._seen.version, self._seen.alpn = self._tls.version(), self._tls.selected_alpn_protocol()
 
     def listen(self, seconds: float) -> None:
-        """Hear what the server says by itself; not for so long, once it has handed out tickets."""
+        """Hear what the server says by itself; for a quarter of the time, once it has handed out tickets."""
         began = time.monotonic()
         while (passed := time.monotonic() - began) < seconds and not self._seen.closed:
-            if self.hear("greeting", min(began + seconds, began + passed + _SLICE), bool):
+            if self.hear("greeting", min(began + seconds, began + passed + _SLICE), bool) or self._seen.greeting:
                 return
-            if passed > _AFTER_TICKETS and self._seen.session is not None and self._seen.session.has_ticket:
+            if passed > seconds / 4 and self._seen.session is not None and self._seen.session.has_ticket:
                 return
 
     def hear(self, what: Literal["greeting", "reply"], deadline: float, enough: Callable[[bytes], bool]) -> bool:

@@ -108,6 +108,10 @@ CAUSES: Mapping[str, tuple[str, str]] = {
         "The server lacks secure renegotiation (RFC 5746), and OpenSSL 3 refuses such servers.",
         "Update the server. Where that cannot be, OpenSSL's Options = UnsafeLegacyServerConnect, there alone.",
     ),
+    "server-too-weak": (
+        "The server's key exchange or signature is too weak for OpenSSL 3: small Diffie-Hellman groups, SHA-1.",
+        "Update the server, or its cipher suites; where that cannot be, OpenSSL's @SECLEVEL=1, for it alone.",
+    ),
     "old-tls-only": (
         "The server speaks TLS 1.1 at most, which nobody should any longer (RFC 8996).",
         "Update the server, or put a proxy in front of it that speaks TLS 1.2 or newer.",

@@ -49,7 +49,17 @@ def findings(inquiry: Inquiry) -> Iterator[Finding]:
             return
         else:
             seen = inquiry.call()
-    yield from _of_call(inquiry, seen)
+    yield from _of_call(inquiry, _heard_out(inquiry, seen))
+
+
+def _heard_out(inquiry: Inquiry, seen: Call) -> Call:
+    """Where the server hung up on a request: does it on silence too? That is no matter of HTTP, and may say why."""
+    hung_up = seen.closed or (seen.error is not None and not isinstance(seen.error, TimeoutError))
+    if seen.moment == "answering" and hung_up and not seen.reply and "server" not in seen.alerts:
+        quiet = inquiry.call(say=b"", listen=SHORT)
+        if quiet.moment == "listening" and (quiet.greeting or quiet.closed or quiet.error is not None):
+            return quiet
+    return seen
 
 
 def _of_plain_url(inquiry: Inquiry) -> Iterator[Finding]:
@@ -85,6 +95,8 @@ def _of_call(inquiry: Inquiry, seen: Call) -> Iterator[Finding]:
         yield from _second_fault(inquiry, seen)
     elif reply.status is not None:
         yield from _of_reply(inquiry, seen)
+    elif seen.reply.startswith(b"HTTP/1.") and not reply.is_http:
+        yield Finding("protocol-error", "certain", f"it said {_quoted(seen.reply)}, and went on with what is not HTTP")
     elif seen.greeting or (seen.reply and not reply.is_http):
         yield from _of_other_protocol(inquiry, seen, recognised(seen.greeting or seen.reply))
     elif seen.error is None and not seen.closed:  # what is no web server waits for its client
@@ -169,6 +181,8 @@ def _of_no_tls(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[Findi
         yield Finding("needs-starttls", "certain", evidence, advice="Ask for it: --starttls postgres.")
     elif isinstance(seen.error, TimeoutError):
         yield Finding("timed-out", "certain", f"{said(refusal)}: the port accepts, and says nothing")
+    elif old := _old_version(inquiry):
+        yield Finding("old-tls-only", "certain", f"the server chose {old} when that was offered")
     else:
         yield Finding("connection-lost", "likely", f"{said(refusal)}, before a byte of TLS came back")
 
@@ -207,9 +221,11 @@ def _of_end(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[Finding]
         yield Finding(_OF_LIBRARY_REASON[seen.reason], "certain", said(refusal))
     elif refusal.by == "client" and refusal.alert is None and refusal.reason != "connection-lost":
         yield Finding("tls-to-plain-port" if refusal.reason == "not-tls" else refusal.reason, "certain", said(refusal))
-    elif refusal.alert is None and seen.moment == "answering" and not _ends_by_itself(inquiry):
+    elif refusal.alert is None and seen.moment == "answering":
         yield from _of_hanging_up(inquiry, seen, refusal)
-    elif refusal.alert == "protocol_version" and (old := _old_version(inquiry)):
+    elif (
+        refusal.alert in ("protocol_version", "handshake_failure") and not seen.asks and (old := _old_version(inquiry))
+    ):
         yield Finding("old-tls-only", "certain", f"the server chose {old} when that was offered")
     else:
         yield from _of_no(inquiry, seen, refusal)
@@ -217,7 +233,10 @@ def _of_end(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[Finding]
 
 _OF_LIBRARY_REASON = {
     "UNSAFE_LEGACY_RENEGOTIATION_DISABLED": "legacy-renegotiation",
+    "DH_KEY_TOO_SMALL": "server-too-weak",
+    "LEGACY_SIGALG_DISALLOWED_OR_UNSUPPORTED": "server-too-weak",
 }
+"""The cause behind OpenSSL's name for what it does not go along with."""
 
 
 def _of_no(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[Finding]:
@@ -228,12 +247,6 @@ def _of_no(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[Finding]:
     found = list(of_refusal(Refused(alert, evidence), seen, inquiry.files, inquiry.tls_max))
     reason = "protocol-error" if refusal.reason == "no-client-certificate" else refusal.reason  # it has not asked
     yield from found or [Finding(reason, "likely", evidence, advice=as_sentence(refusal.advice))]
-
-
-def _ends_by_itself(inquiry: Inquiry) -> bool:
-    """Tell whether the server hangs up on this client also when nothing is said: then it is no matter of HTTP."""
-    quiet = inquiry.call(say=b"", listen=SHORT)
-    return quiet.error is not None or quiet.closed
 
 
 def _of_hanging_up(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[Finding]:
@@ -247,11 +260,8 @@ def _of_hanging_up(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[F
 
 def _asked(inquiry: Inquiry) -> str | None:
     """Ask in the words of other protocols who is there."""
-    for protocol, question in QUESTIONS:
-        seen = inquiry.call(say=question, offer=(), listen=0, timeout=0.5)
-        if recognised(seen.reply) == protocol:
-            return protocol
-    return None
+    replies = (inquiry.call(say=question, offer=(), listen=0, timeout=0.5).reply for _, question in QUESTIONS)
+    return next((protocol for reply in replies if (protocol := recognised(reply))), None)
 
 
 def _of_other_protocol(inquiry: Inquiry, seen: Call, protocol: str | None) -> Iterator[Finding]:

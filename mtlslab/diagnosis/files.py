@@ -103,7 +103,8 @@ class Files:
     def _all_of(self, path: FilePath) -> list[x509.Certificate]:
         """Read the CAs of a file, or of a folder."""
         if Path(path).is_dir():
-            found = [c for _, data in _beside(Path(path) / "any", 10_000) for c in _certificates(data)]
+            read = (c for _, data in _beside(Path(path) / "any", 10_000) for c in _certificates(data))
+            found = list(dict.fromkeys(read))  # openssl rehash makes a link to each
             if not found:
                 raise errors.FileContents(Path(path), "no file of this folder holds a PEM certificate", "name a file")
             self.unusual.append(Finding("folder-of-cas", "possible", f"{Path(path).name} is a folder of {len(found)}"))
@@ -207,9 +208,9 @@ def of_files(files: Files) -> Iterator[Finding]:
     """Say what is wrong with the files themselves."""
     for problem in files.problems:
         yield _of_problem(problem)
-    if files.private_key is not None and files.leaf is not None:
-        yield from _of_pair(files.private_key.public_key(), files.sent)
-    if files.leaf is not None:
+    mismatch = list(_of_pair(files.private_key.public_key(), files.sent)) if files.private_key and files.sent else []
+    yield from mismatch
+    if files.leaf is not None and not mismatch:  # or it is another's that is looked at
         yield from _of_certificate(files.leaf, "client")
         yield from _of_chain(files.sent)
     yield from files.unusual
@@ -231,13 +232,16 @@ _OF_PROBLEM = {
 }
 """The cause behind a word of what `credentials` says of a file."""
 
+_OPEN = "give its password (--password-file), or make a copy without one: openssl pkey -in FILE -out NEWFILE"
+
 
 def _of_problem(problem: errors.FileRefused) -> Finding:
     """Put what `credentials` says of a file into a finding: it knows which file it is, and so the command to type."""
     cause = next((cause for word, cause in _OF_PROBLEM.items() if word in problem.problem), "unreadable-file")
     evidence = f"{problem.path.name or problem.path}: {problem.problem}"
     file = _quoted(problem.path)
-    advice = re.sub("(NEW)?FILE", lambda found: f"{file}.pem" if found[1] else file, problem.cure)
+    cure = _OPEN if problem.problem == "the private key is encrypted" else problem.cure
+    advice = re.sub("(NEW)?FILE", lambda found: f"{file}.pem" if found[1] else file, cure)
     return Finding(cause, "certain", evidence, as_sentence(problem.problem), as_sentence(advice))
 
 

@@ -27,8 +27,12 @@ _OF_ALERT = {
 }
 """The cause behind an alert that tells it."""
 
-_BEFORE_ASKING = {"protocol_version": "no-version-in-common", "handshake_failure": "no-cipher-in-common"}
-"""What a server has not found that has not asked for a certificate yet."""
+_BEFORE_ASKING: dict[str | None, tuple[str, ...]] = {
+    "protocol_version": ("no-version-in-common",),
+    "handshake_failure": ("no-cipher-in-common", "no-group-in-common"),
+    "insufficient_security": ("no-cipher-in-common",),
+}
+"""What a server may not have found that has not asked for a certificate yet."""
 
 _OF_ISSUER = (None, "unknown_ca", "bad_certificate", "certificate_unknown", "decrypt_error", "access_denied",
               "handshake_failure", "internal_error", "bad_certificate_status_response")  # fmt: skip
@@ -59,7 +63,9 @@ def of_refusal(refused: Refused, call: Call, files: Files, tls_max: TLSVersion |
         yield Finding(_OF_ALERT[alert], "likely", evidence)
     elif not call.asks:  # then no certificate of the client's is to blame, nor its absence
         if alert in _BEFORE_ASKING:
-            yield Finding(_BEFORE_ASKING[alert], "likely", evidence)
+            missing = _BEFORE_ASKING[alert]
+            sure: Likelihood = "likely" if len(missing) == 1 else "possible"
+            yield from (Finding(cause, sure, evidence) for cause in missing)
         elif alert == "internal_error":
             evidence = f"{evidence}: Go's servers say so when they have no certificate to show"
             yield Finding("no-such-site", "possible", evidence)
@@ -68,7 +74,7 @@ def of_refusal(refused: Refused, call: Call, files: Files, tls_max: TLSVersion |
             if files.leaf is None:  # IIS and Apache may ask for some pages only, once they have read the request
                 yield Finding("no-client-certificate", "possible", "none was given, and the server may ask late")
     elif files.leaf is None:
-        sure: Likelihood = "certain" if alert else "likely"
+        sure = "certain" if alert else "likely"
         yield Finding("no-client-certificate", sure, f"{evidence}; it had asked for a certificate, and none was given")
     elif call.held_back:
         takes = ", ".join(call.schemes[:8])

@@ -118,15 +118,22 @@ def read_once(path: FilePath, timeout: float) -> bytes:
     except (OSError, ValueError):
         read_certificates(file)  # says what is wrong
         raise errors.FileUnreadable(file, "the file cannot be read", "check its mode") from None
-    with os.fdopen(descriptor, "rb", buffering=0) as opened:
-        mode = os.fstat(descriptor).st_mode
+    mode = os.fstat(descriptor).st_mode
+    try:
         if stat.S_ISDIR(mode):
             raise errors.FileUnreadable(file, "it is a folder", "name a file in it")
-        try:
-            data = opened.read(_LARGEST + 1) if stat.S_ISREG(mode) else _through_pipe(file, descriptor, timeout)
-        except OSError as error:
-            problem = f"the file cannot be read ({error.strerror})"
-            raise errors.FileUnreadable(file, problem, "check that it is a file, and its mode") from None
+        if stat.S_ISREG(mode):
+            with os.fdopen(descriptor, "rb", closefd=False) as opened:
+                data = opened.read(_LARGEST + 1)
+        else:
+            data = _through_pipe(file, descriptor, timeout)
+    except errors.FileRefused:
+        raise
+    except OSError as error:
+        problem = f"the file cannot be read ({error.strerror})"
+        raise errors.FileUnreadable(file, problem, "check that it is a file, and its mode") from None
+    finally:
+        os.close(descriptor)
     if data is None or len(data) > _LARGEST:
         raise errors.FileContents(file, "it has no end, or is larger than any file of certificates", "check the path")
     return data
@@ -148,7 +155,7 @@ def _through_pipe(file: Path, descriptor: int, timeout: float) -> bytes:
         if not piece:
             time.sleep(0.02)  # a pipe by name, whose writer is still to come
     if not data:
-        problem = "it is a pipe, and nobody has written into it"
+        problem = "it is a pipe or a device, and nobody has written into it"
         raise errors.FileUnreadable(file, problem, "start the program that writes into it, or name a file")
     return data
 

@@ -10,6 +10,7 @@ from mtlslab.diagnosis.target import Target
 from mtlslab.display import printable
 
 _LONGEST_HEAD = 100 * 1024
+_BEGINNING = b"HTTP/1."
 
 
 class Reply:
@@ -32,6 +33,8 @@ class Reply:
 
     def enough(self, data: bytes) -> bool:
         """Take in all that has come so far; tell whether it is the whole reply, or none of HTTP's."""
+        if not data.startswith(_BEGINNING[: len(data)]):
+            self.is_http = False
         if not self.is_http or self.whole:
             return True
         try:

@@ -317,6 +317,23 @@ def test_a_proxy_of_the_environment(folder: Path, lab: Lab, monkeypatch: pytest.
     assert "secret" not in found.to_json()
 
 
+def test_an_appliance_with_tls_1_1(folder: Path) -> None:
+    """It refuses what is newer with an alert; a bare hello with the old version gets its ServerHello."""
+
+    def old(caller: socket.socket) -> None:
+        hello = caller.recv(4096)
+        if hello[9:11] == b"\x03\x02":
+            caller.sendall(bytes.fromhex("160302002a020000260302") + bytes(32) + bytes.fromhex("00c01400"))
+        else:
+            caller.sendall(bytes.fromhex("15030200020246"))
+        caller.recv(4096)
+
+    with listening(old) as port:
+        found = diagnose(port, folder)
+    assert causes(found) == ["old-tls-only"]
+    assert "TLS 1.1" in found.findings[0].evidence
+
+
 # --- what HTTP answers ----------------------------------------------------------------------------
 
 

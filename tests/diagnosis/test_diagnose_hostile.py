@@ -4,6 +4,8 @@ import base64
 import contextlib
 import io
 import json
+import random
+import re
 import socket
 import ssl
 import threading
@@ -356,3 +358,109 @@ def test_any_file_name_can_be_printed(options: list[str], tmp_path: Path, monkey
     out.seek(0)
     printed = out.read()
     assert not options or json.loads(printed)["findings"][0]["cause"] == "unreadable-file"
+
+
+# --- before TLS, inside it, and changed on the way ------------------------------------------------
+
+
+def _for_ever(what: bytes) -> Callable[[socket.socket], None]:
+    def say(caller: socket.socket) -> None:
+        while True:
+            caller.sendall(what)
+            time.sleep(0.001)
+
+    return say
+
+
+@pytest.mark.parametrize("scheme", ["smtp", "imap", "pop3", "ldap", "postgres", "mysql"])
+@pytest.mark.parametrize(
+    "say",
+    [lambda _: None, lambda caller: caller.recv(4096) and None, lambda _: time.sleep(2),
+     lambda caller: caller.sendall(bytes(range(256))), _for_ever(b"220-more\r\n"), _for_ever(b"a" * 999),
+     lambda caller: caller.sendall(b"220 x\r\n454 \x1b[31mno\r\n"), lambda caller: caller.sendall(b"S" * 9)],
+)  # fmt: skip
+def test_starttls_with_a_server_that_means_no_good(scheme: str, say: Any, tmp_path: Path) -> None:
+    """Silence, floods, garbage, a no: a finding each time, in time, and nothing that moves a terminal's cursor."""
+    with https(Lab(), tmp_path, lambda _: None):
+        pass
+    began = time.monotonic()
+    with listening(say) as port:
+        found = mtlslab.diagnose(f"{scheme}://localhost:{port}", cacert=tmp_path / "ca.crt", timeout=0.2)
+    assert not found.healthy
+    assert "\x1b" not in repr(found) + found.to_json()
+    assert time.monotonic() - began < 30  # and not for ever
+
+
+@pytest.mark.parametrize("alpn", ["h2", "http/1.1"])
+@pytest.mark.parametrize(
+    "first",
+    [b"\0\0\x12\4\0\0\0\0\0", b"\0\0\0\4\0\0\0\0\0" * 9000, b"\xff" * 200_000, b"\0\0\x08\x07\0\0\0\0\0" + bytes(8),
+     b"220 \x1b[31mmail\r\n", b"* OK \xff\xfe\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"\r\n" * 5000, b"\0"],
+)  # fmt: skip
+def test_greetings_of_any_kind(alpn: str, first: bytes, tmp_path: Path) -> None:
+    """What comes before a request is no crash, no hang, and no reason to blame a certificate."""
+    with https(Lab(), tmp_path, lambda _: None):
+        pass
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
+    context.load_verify_locations(tmp_path / "ca.crt")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols([alpn])
+
+    def serve(caller: socket.socket) -> None:
+        with context.wrap_socket(caller, server_side=True) as tls:
+            tls.sendall(first)
+            tls.recv(4096)
+
+    with listening(serve) as port:
+        found = diagnose(port, tmp_path)
+    assert causes(found)[0] in ("speaks-another-protocol", "speaks-http2-only"), found
+    assert "\x1b" not in repr(found) + found.to_json()
+
+
+def _mutated(data: bytes, chance: random.Random) -> bytes:
+    changed = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 5))):
+        at = chance.randrange(len(changed))
+        match chance.randrange(3):
+            case 0:
+                changed[at] ^= 1 << chance.randrange(8)
+            case 1:
+                changed[at : at + chance.choice((1, 5, 50))] = b""
+            case _:
+                changed[at:at] = chance.randbytes(chance.choice((1, 4)))
+        changed = changed or bytearray(b"\0")
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_mutated_answers_and_files(seed: int, tmp_path: Path) -> None:
+    """Whatever is changed in an answer, or in a file, there is a diagnosis, and no key in it."""
+    chance = random.Random(seed)
+    answer = _mutated(OK if seed % 2 else b"HTTP/1.1 401 No\r\nContent-Length: 3\r\n\r\nno!", chance)
+    with https(Lab(), tmp_path, lambda tls: tls.sendall(answer)) as port:
+        if seed % 3 == 0:
+            file = tmp_path / chance.choice(("ca.crt", "client.crt", "client.key"))
+            file.write_bytes(_mutated(file.read_bytes(), chance))
+        found = diagnose(port, tmp_path)
+        key = (tmp_path / "client.key").read_text("latin-1").splitlines()
+    assert found.to_json()
+    assert not any(line in repr(found) for line in key if len(line) > 20 and "-----" not in line)
+
+
+def test_every_cause_has_its_sentence_and_its_cure() -> None:
+    """A cause that the code names is one of the tables'."""
+    from mtlslab.diagnosis.causes import CAUSES
+    from mtlslab.faults import FAULTS
+    from mtlslab.refusals import REASONS
+
+    assert not CAUSES.keys() & FAULTS.keys()
+    known = CAUSES.keys() | FAULTS.keys() | REASONS.keys()
+    folder = Path(mtlslab.__file__).parent / "diagnosis"
+    named = {
+        found
+        for path in folder.glob("*.py")
+        for found in re.findall(r'(?:Finding\(\s*|else |cause = )"([a-z0-9-]+)"', path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 40
+    assert named - {"possible", "likely", "certain"} <= known
