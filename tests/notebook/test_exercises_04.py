@@ -254,6 +254,7 @@ AUTHORITIES: dict[str, tuple[Any, str | None]] = {
     ),
     "a CA": (lambda csr: issue(csr, CAS), "a service signed for bank.example"),
     "a year": (lambda csr: issue(csr, days=365), "lives for more than 30 days"),
+    "backdated": (lambda csr: by_hand(csr, days=(-60, 29)), "lives for more than 30 days"),
     "another example-ca": (lambda csr: issue(csr, ca=OTHER), "is refused: "),
     "tomorrow": (lambda csr: issue(csr, not_before=datetime.now(UTC) + timedelta(days=1)), "is refused: not-yet-valid"),
     "over": (lambda csr: by_hand(csr, days=(-9, -1)), "is refused: expired"),

@@ -114,12 +114,14 @@ def _reader_line(at: TracebackType | None) -> tuple[int, str]:
 
 def end_threads(threads: list[threading.Thread]) -> None:
     """Have threads stop at their next step; who sleeps in a system call, when it wakes. Daemons outlive nothing."""
-    for thread in threads:
-        for _ in range(3):  # an `except BaseException` may swallow the first
-            if thread.ident is None or not thread.is_alive():
-                break
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
-            thread.join(0.02)
+    for _ in range(3):  # an `except BaseException` may swallow the first
+        alive = [thread for thread in threads if thread.is_alive()]
+        for thread in alive:
+            ident = ctypes.c_ulong(thread.ident or 0)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
+        deadline = time.monotonic() + 0.03
+        for thread in alive:
+            thread.join(max(deadline - time.monotonic(), 0))
 
 
 @contextlib.contextmanager
