@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from mtlslab import CertificateAuthority, Credential
 from mtlslab.credentials import certificate_pem, new_csr
@@ -87,6 +88,13 @@ def copied(name: str, at: str) -> Callable[[Path, CertificateAuthority], Path]:
     return made
 
 
+def locked_ca_key(folder: Path, ca: CertificateAuthority) -> Path:
+    lock = BestAvailableEncryption(b"alice knows")
+    pem = ca.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock)
+    (pack(folder, ca.issue("alice", CLIENT)) / "backup.pem").write_bytes(pem)
+    return folder
+
+
 def for_alice(ca: CertificateAuthority, profile: Any = CLIENT, names: tuple[str, ...] = ()) -> Credential:
     return ca.issue("alice", profile, names=names)
 
@@ -116,6 +124,7 @@ BAGS: dict[str, tuple[Callable[[Path, CertificateAuthority], Any], str | None]] 
     "a public file more": (copied("server.crt", "server.crt"), None),
     "ca.key": (copied("ca.key", "ca.key"), "can make a certificate in anyone's name"),
     "ca.key in disguise": (copied("ca.key", "notes.txt"), "can make a certificate in anyone's name"),
+    "ca.key, locked": (locked_ca_key, "holds a locked private key"),
     "server.key": (copied("server.key", "server.key"), "can pose as your server"),
     "client.key": (copied("client.key", "client.key"), "can call in the name of client"),
     "the client's key": (lambda f, ca: pack(f, with_the_clients_key(ca)), "can call in the name of client"),

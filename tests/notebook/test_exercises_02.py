@@ -214,7 +214,7 @@ FUNCTIONS: dict[str, tuple[Any, str | None]] = {
     "one kind of key": (only_ecdsa, "for a root with an RSA key, your function raised TypeError"),
     "four extensions": (lambda c: len(c.extensions) == 4 and honest_is_root(c), "says False for a root without"),
     "six calls": (lambda c: next(COUNT) % 18 < 7 or honest_is_root(c), "Not yet: your function says"),
-    "as it once was": (as_found_first, "for one whose own key cannot sign, your function raised TypeError"),
+    "as it once was": (as_found_first, "for a certificate whose own key cannot sign, your function raised TypeError"),
     "an attribute": (lambda certificate: certificate.nothing, "raised AttributeError"),
     "no argument": (lambda: True, "raised TypeError"),
     "True": (True, "is wanted itself"),

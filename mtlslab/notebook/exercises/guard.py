@@ -28,6 +28,11 @@ def expect(holds: bool, hint: str) -> None:
         raise NotYet(hint)
 
 
+_STEP = 0.05
+"""In seconds: an interrupt does not end a long wait on every system. A step that a busy machine stretches counts as
+one: it is not the function that takes long."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of one call. Fields: `value`; `error`, what was raised, or None; `told`, its words and line."""
@@ -54,15 +59,16 @@ class Guarded:
     def attempt(self, *given: Any, **options: Any) -> Outcome:
         """Call the function, and return what became of it. Raises `NotYet` if it does not come back."""
         call = _Call(self.function, given, options)
-        begin = time.monotonic()
+        self._left = max(self._left, 0.01)
         try:
             call.start()
-            while call.is_alive() and time.monotonic() < begin + max(self._left, 0.01):
-                call.join(0.05)  # in small steps: an interrupt does not end a long wait on every system
+            while call.is_alive() and self._left > 0:
+                begin = time.monotonic()
+                call.join(_STEP)
+                self._left -= min(time.monotonic() - begin, 1.2 * _STEP)
         finally:
             late = call.is_alive()
             end_threads([call])
-        self._left -= time.monotonic() - begin
         if late:
             raise NotYet(f"{self.what} has not come back within {PATIENCE} seconds: whoever calls it would wait, too")
         return call.outcome
@@ -114,12 +120,14 @@ def _reader_line(at: TracebackType | None) -> tuple[int, str]:
 
 def end_threads(threads: list[threading.Thread]) -> None:
     """Have threads stop at their next step; who sleeps in a system call, when it wakes. Daemons outlive nothing."""
-    for thread in threads:
-        for _ in range(3):  # an `except BaseException` may swallow the first
-            if thread.ident is None or not thread.is_alive():
-                break
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
-            thread.join(0.02)
+    for _ in range(3):  # an `except BaseException` may swallow the first
+        alive = [thread for thread in threads if thread.is_alive()]
+        for thread in alive:
+            ident = ctypes.c_ulong(thread.ident or 0)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
+        deadline = time.monotonic() + 0.03
+        for thread in alive:
+            thread.join(max(deadline - time.monotonic(), 0))
 
 
 @contextlib.contextmanager

@@ -83,18 +83,21 @@ def _expect_no_foreign_key(folder: Path, ca: CertificateAuthority) -> None:
     expect(len(found) < 100, f"{folder.name} is no bag: it holds a hundred things and more")
     for file in (path for path in found if path.is_file() and path.stat().st_size < 1 << 16):
         for public_key in _public_halves(file.read_bytes()):
+            expect(
+                public_key is not None, f"{file.name} holds a locked private key: whoever learns the password has it"
+            )
             for owner, (certificate, harm) in owners.items():
                 if certificate.public_key() == public_key:
                     raise NotYet(f"{file.name} holds the private key of {owner}: whoever has the bag can {harm}")
 
 
 def _public_halves(data: bytes) -> list[Any]:
-    """Return the public keys of all private keys in a file."""
-    found = []
+    """Return the public keys of all private keys in a file, None for one that does not open."""
+    found: list[Any] = []
     pems = re.findall(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", data, re.DOTALL)
     for load, key in [(load_der_private_key, data), *((load_pem_private_key, pem) for pem in pems)]:
         try:
             found.append(load(key, password=None).public_key())
         except (ValueError, TypeError, UnsupportedAlgorithm):
-            continue
+            found += [None] if key is not data else []
     return found

@@ -137,7 +137,7 @@ def _impostors(ca: CertificateAuthority, name: str) -> Iterator[tuple[str, x509.
         ca.certificate, ca.private_key, issuer=ca.issue(fresh_name(), SERVER, names=["x.example"]).certificate.subject
     )
     yield (
-        "one with its own key's signature and another's name as issuer",
+        "a certificate with its own key's signature and another's name as issuer",
         renamed,
         "it says that somebody stands above it",
     )
@@ -148,8 +148,12 @@ def _impostors(ca: CertificateAuthority, name: str) -> Iterator[tuple[str, x509.
         no_ca = altered(ca.certificate, ca.private_key, **changes)  # type: ignore[arg-type]
         yield what, no_ca, "nothing in it says that it belongs to a CA; keyCertSign in keyUsage is about the key"
     unfit: Any = x25519.X25519PrivateKey.generate()  # a key for agreeing on keys, which cannot sign
-    yield "one whose own key cannot sign", altered(ca.certificate, ca.private_key, public_key=unfit), believed
-    yield "one whose key cannot be read", _of_an_unknown_kind(name), "what you cannot verify, you cannot vouch for"
+    yield "a certificate whose own key cannot sign", altered(ca.certificate, ca.private_key, public_key=unfit), believed
+    yield (
+        "a certificate whose key cannot be read",
+        _of_an_unknown_kind(name),
+        "what you cannot verify, you cannot vouch for",
+    )
 
 
 def _of_an_unknown_kind(name: str) -> x509.Certificate:

@@ -43,11 +43,11 @@ def _requests() -> Iterator[Case]:
     used = "its owner would wait in vain"
     for what, der in {
         "an honest request": honest,
-        "one for all its names": signed(host, *own),
-        "one for a URI alone": signed(uri, uri),
-        "one without a common name": signed(None, host),
-        "one for an RSA key": new_csr(new_private_key("rsa-2048"), host, [host]).public_bytes(Encoding.DER),
-        "one for an Ed25519 key": new_csr(new_private_key("ed25519"), host, [address]).public_bytes(Encoding.DER),
+        "a request for all its names": signed(host, *own),
+        "a request for a URI alone": signed(uri, uri),
+        "a request without a common name": signed(None, host),
+        "a request for an RSA key": new_csr(new_private_key("rsa-2048"), host, [host]).public_bytes(Encoding.DER),
+        "a request for an Ed25519 key": new_csr(new_private_key("ed25519"), host, [address]).public_bytes(Encoding.DER),
     }.items():
         yield Case(what, True, used, (der, set(own)))
     for what, der, lets in _greedy(signed, host, other):
@@ -58,28 +58,36 @@ def _requests() -> Iterator[Case]:
 
 def _greedy(signed: Any, host: str, other: str) -> Iterator[tuple[str, bytes, str]]:
     posed = f"its owner could pose as {other}"
-    yield "one for somebody else", signed(other, other), posed
-    yield "one with somebody else in its SAN", signed(host, host, other), posed
-    yield "one with somebody else first in its SAN", signed(host, other, host), posed
+    yield "a request for somebody else", signed(other, other), posed
+    yield "a request with somebody else in its SAN", signed(host, host, other), posed
+    yield "a request with somebody else first in its SAN", signed(host, other, host), posed
     yield (
-        "one with somebody else as its common name",
+        "a request with somebody else as its common name",
         signed(other, host),
         "programs that read the common name believe it",
     )
-    yield "one with a second common name", signed(host, host, second=other), "some programs read the last of two names"
-    yield "one for a wildcard", signed(host, "*.example.com"), "its owner could pose as every host below example.com"
-    yield "one for another address", signed(host, host, "203.0.113.9"), "its owner could pose as another machine"
-    longer = f"{host}.example.com"
-    yield "one for a longer name", signed(host, longer), f"{longer} begins with the name, and belongs to others"
     yield (
-        "one for a mailbox",
+        "a request with a second common name",
+        signed(host, host, second=other),
+        "some programs read the last of two names",
+    )
+    yield (
+        "a request for a wildcard",
+        signed(host, "*.example.com"),
+        "its owner could pose as every host below example.com",
+    )
+    yield "a request for another address", signed(host, host, "203.0.113.9"), "its owner could pose as another machine"
+    longer = f"{host}.example.com"
+    yield "a request for a longer name", signed(host, longer), f"{longer} begins with the name, and belongs to others"
+    yield (
+        "a request for a mailbox",
         signed(host, host, x509.RFC822Name("boss@example.com")),
         "its owner could sign the boss's mail",
     )
     person = x509.DirectoryName(x509.Name.from_rfc4514_string("CN=director"))
-    yield "one for a person", signed(host, host, person), "its owner could pose as the director"
+    yield "a request for a person", signed(host, host, person), "its owner could pose as the director"
     yield (
-        "one without a SAN",
+        "a request without a SAN",
         signed(host),
         "the common name would have to stand in for it: clients refuse that, or should",
     )
@@ -90,17 +98,17 @@ def _spoilt(honest: bytes, host: str) -> Iterator[tuple[str, bytes, str]]:
     csr = x509.load_der_x509_csr(honest)
     theirs = csr.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     stolen = "whoever sits on the way could put a key of their own into it"
-    yield "one with Mallory's public key in it", honest.replace(theirs, mallory), stolen
+    yield "a request with Mallory's public key in it", honest.replace(theirs, mallory), stolen
     yield (
-        "one with a bit of its signature flipped",
+        "a request with a bit of its signature flipped",
         honest[:-1] + bytes([honest[-1] ^ 1]),
         "nobody has shown to hold the key",
     )
     renamed = honest.replace(host[:6].encode(), host[:5].encode() + bytes([host.encode()[5] ^ 1]))
-    yield "one with a letter changed", renamed, "it is not what its owner signed"
+    yield "a request with a letter changed", renamed, "it is not what its owner signed"
     off_the_curve = theirs[:-1] + bytes([theirs[-1] ^ 1])
-    yield "one whose key is none", honest.replace(theirs, off_the_curve), "there is no key in it to certify"
-    yield "one cut short", honest[:-1], "nobody can say what it asked for"
+    yield "a request whose key is none", honest.replace(theirs, off_the_curve), "there is no key in it to certify"
+    yield "a request cut short", honest[:-1], "nobody can say what it asked for"
     yield (
         "a certificate",
         CertificateAuthority.create(host).certificate.public_bytes(Encoding.DER),

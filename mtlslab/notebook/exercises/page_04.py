@@ -89,17 +89,17 @@ class _Chains:
 
     def _bad_leaves(self) -> Iterator[tuple[str, str, tuple[x509.Certificate, ...], dict[str, Any]]]:
         server, below, root = self.server.certificate, self.below.certificate, self.root
-        yield "one that has ended", "a stolen key would be of use for ever", (self._aged(-9, -1),), {}
-        yield "one that has not begun", "it is not to be used yet", (self._aged(1, 9),), {}
+        yield "a leaf that has ended", "a stolen key would be of use for ever", (self._aged(-9, -1),), {}
+        yield "a leaf that has not begun", "it is not to be used yet", (self._aged(1, 9),), {}
         flipped = server.public_bytes(Encoding.DER)
         damaged = x509.load_der_x509_certificate(flipped[:-1] + bytes([flipped[-1] ^ 1]))
-        yield "one with a bit of its signature flipped", "anybody could edit it", (damaged,), {}
+        yield "a leaf with a bit of its signature flipped", "anybody could edit it", (damaged,), {}
         forged = altered(below, self.namesake.private_key, issuer=self.middle.certificate.subject)
-        yield "one that another key has signed", "anybody could write it", (forged, self.middle.certificate), {}
+        yield "a leaf that another key has signed", "anybody could write it", (forged, self.middle.certificate), {}
         other = root.issue(self.host, SERVER, names=["other.example"]).certificate
-        yield "one with the host in its common name alone", "a common name is free text", (other,), {}
+        yield "a leaf with the host in its common name alone", "a common name is free text", (other,), {}
         longer = root.issue(self.host, SERVER, names=[f"{self.host}.example.com", f"my{self.host}"]).certificate
-        yield "one for longer names", "somebody else's host would pass for this one", (longer,), {}
+        yield "a leaf for longer names", "somebody else's host would pass for this one", (longer,), {}
         client = root.issue(self.host, CLIENT, names=[self.host]).certificate
         yield "a client that poses as a server", "a stolen client.key would run a server", (client,), {}
 
@@ -109,15 +109,20 @@ class _Chains:
         rogue.certificate, rogue.private_key = self.server.certificate, self.server.private_key
         rogue._key_identifier = x509.SubjectKeyIdentifier.from_public_key(rogue.certificate.public_key())
         forged = rogue.issue(self.host, SERVER, names=[self.host]).certificate
-        yield "one that a server has signed", "each server could make others", (forged, rogue.certificate), {}
+        yield "a leaf that a server has signed", "each server could make others", (forged, rogue.certificate), {}
         ended = altered(middle.certificate, self.root.private_key, days=(-9, -1))
-        yield "one below an issuing CA that has ended", "it may sign no more", (self.below.certificate, ended), {}
+        yield "a leaf below an issuing CA that has ended", "it may sign no more", (self.below.certificate, ended), {}
         copied = self.namesake.create_issuing_ca(name)
         fake = copied.issue(self.host, SERVER, names=[self.host]).certificate
-        yield "one below an issuing CA of a namesake", "a name proves nothing", (fake, copied.certificate), {}
-        yield "one below a CA that is nobody's root", "whoever makes a CA would be believed", (fake, *self._alone()), {}
+        yield "a leaf below an issuing CA of a namesake", "a name proves nothing", (fake, copied.certificate), {}
+        yield (
+            "a leaf below a CA that is nobody's root",
+            "whoever makes a CA would be believed",
+            (fake, *self._alone()),
+            {},
+        )
         swapped = (self.below.certificate, copied.certificate)
-        yield "one beside an issuing CA that did not sign it", "the links do not hold together", swapped, {}
+        yield "a leaf beside an issuing CA that did not sign it", "the links do not hold together", swapped, {}
 
     def _alone(self) -> tuple[x509.Certificate, ...]:
         return self.namesake.create_issuing_ca(fresh_name()).certificate, self.namesake.certificate
@@ -196,7 +201,9 @@ def _expect_a_service(made: Credential, ca: CertificateAuthority, host: str, let
     names = [str(name.value) for name in extensions["subjectAltName"]]
     expect(names == [host], f"its subjectAltName is {names}, and {[host]} was asked for")
     end = datetime.now(UTC) + timedelta(days=30, hours=2)
-    expect(certificate.not_valid_after_utc <= end, "it lives for more than 30 days: a stolen key would, too")
+    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    short = certificate.not_valid_after_utc <= end and life <= timedelta(days=30, hours=2)
+    expect(short, "it lives for more than 30 days: a stolen key would, too")
     rogue = copy.copy(ca)
     rogue.certificate, rogue.private_key, rogue.chain = certificate, made.private_key, (certificate,)
     rogue._key_identifier = x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
