@@ -40,7 +40,8 @@ def index_of_messages(end: End = "client", stack: str | None = None) -> Table:
     """
     stacks = {known.name: known for known in STACKS}
     if stack is None:
-        rows = [(name, len(wordings.texts(one, end)), one.source) for name, one in stacks.items()]
+        known_here = {name: (len(wordings.texts(one, end)), one.source) for name, one in stacks.items()}
+        rows = [(name, *known) for name, known in known_here.items() if known[0]]
         return table(("stack", f"texts at the {end}", "where and when"), rows)
     if stack not in stacks:
         raise errors.OptionRefused("stack", f"{stack!r} is not one of {', '.join(stacks)}")

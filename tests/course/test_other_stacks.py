@@ -1,0 +1,180 @@
+"""What the pages say of other people's programs, tried where the program is at hand."""
+
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.x509 import verification
+
+from mtlslab import CertificateAuthority, contexts, request
+from mtlslab.client import Answer
+from mtlslab.contexts import TLSVersion
+from mtlslab.credentials import Credential, certificate_pem
+from mtlslab.faults import altered
+from mtlslab.notebook.exercises.judges import handshake
+from mtlslab.profiles import CLIENT, SERVER
+
+CALLERS: dict[str, str | None] = {"nobody": None, "a good one": "client", "a stranger": "stranger"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CA, a server, a client and a stranger."""
+    place, ca = tmp_path_factory.mktemp("stacks"), CertificateAuthority.create("example-ca")
+    ca.save(place)
+    ca.issue("localhost", SERVER, names=["localhost", "127.0.0.1", "::1"]).save(place, "server")
+    ca.issue("client", CLIENT).save(place, "client")
+    CertificateAuthority.create("other-ca").issue("stranger", CLIENT).save(place, "stranger")
+    pair = (place / "server.crt").read_bytes() + (place / "server.key").read_bytes()
+    (place / "pair.pem").write_bytes(pair)
+    return place
+
+
+def needs(program: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"needs {program}")
+
+
+@contextmanager
+def running(command: list[str], folder: Path, port: int) -> Iterator[list[str]]:
+    """Run a server until the block ends; yields the lines that it has printed, which are all there afterwards."""
+    log: list[str] = []
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            end = time.monotonic() + 10
+            while time.monotonic() < end:
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.02)
+            yield log
+        finally:
+            process.terminate()
+            log += (process.stdout.read() if process.stdout else "").splitlines()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def call(folder: Path, port: int, who: str | None, tls: TLSVersion = "1.3") -> Answer:
+    files: dict[str, Any] = {"cert": folder / f"{who}.crt", "key": folder / f"{who}.key"} if who else {}
+    return request(f"https://127.0.0.1:{port}", cacert=folder / "ca.crt", tls_max=tls, **files)
+
+
+_NODE = """
+const fs = require('fs'), [port, asks, insists] = process.argv.slice(1);
+require('https').createServer({
+  ca: fs.readFileSync('ca.crt'), cert: fs.readFileSync('server.crt'), key: fs.readFileSync('server.key'),
+  requestCert: asks === 'true', ...(insists && {rejectUnauthorized: insists === 'true'}),
+}, (req, res) => res.end(`${req.socket.authorized}`)).listen(Number(port), '127.0.0.1');
+"""
+
+
+@needs("node")
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize(
+    ("asks", "insists", "wanted"),
+    [
+        ("false", "", ["false", "false", "false"]),
+        ("false", "true", ["false", "false", "false"]),
+        ("true", "", ["refused", "true", "refused"]),
+        ("true", "true", ["refused", "true", "refused"]),
+        ("true", "false", ["false", "true", "false"]),
+    ],
+)
+def test_node_s_options(asks: str, insists: str, wanted: list[str], tls: TLSVersion, folder: Path) -> None:
+    """Who is let in, by requestCert and rejectUnauthorized, and what `authorized` says of them."""
+    port = free_port()
+    with running(["node", "-e", _NODE, str(port), asks, insists], folder, port):
+        answers = [call(folder, port, who, tls) for who in CALLERS.values()]
+    assert [answer.text if answer.ok else "refused" for answer in answers] == wanted
+
+
+@needs("node")
+@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+def test_node_hangs_up_on_a_bad_certificate_without_an_alert(tls: TLSVersion, folder: Path) -> None:
+    """And tells who shows nothing why."""
+    port = free_port()
+    with running(["node", "-e", _NODE, str(port), "true", "true"], folder, port):
+        bad, none = call(folder, port, "stranger", tls).refusal, call(folder, port, None, tls).refusal
+    assert bad
+    assert (bad.reason, bad.alert) == ("connection-lost", None)
+    assert none
+    assert none.reason == "no-client-certificate"
+
+
+@needs("gnutls-serv")
+def test_gnutls_has_one_word_for_every_bad_certificate(folder: Path) -> None:
+    """08: access_denied; and certificate_required for none."""
+    port = free_port()
+    command = ["gnutls-serv", "--http", "-p", str(port), "--x509cafile", "ca.crt", "--x509certfile", "server.crt"]
+    command += ["--x509keyfile", "server.key", "--require-client-cert", "--verify-client-cert"]
+    with running(command, folder, port):
+        bad, none = call(folder, port, "stranger").refusal, call(folder, port, None).refusal
+    assert bad
+    assert bad.alert == "access_denied"
+    assert none
+    assert none.alert == "certificate_required"
+
+
+@needs("haproxy")
+def test_haproxy_s_log_names_the_cause_where_it_is_told_to(folder: Path) -> None:
+    """08: its own line is one for all; `error-log-format` with %[ssl_c_err] has the verifier's number."""
+    port = free_port()
+    for name, extra in {"plain": "", "told": '  error-log-format "c_err=%[ssl_c_err]"\n'}.items():
+        (folder / f"{name}.cfg").write_text(
+            "global\n  log stdout format raw local0\ndefaults\n  mode http\n  log global\n  option httplog\n"
+            "  timeout client 3s\n  timeout server 3s\n  timeout connect 3s\n"
+            f"frontend f\n  bind 127.0.0.1:{port} ssl crt pair.pem ca-file ca.crt verify required\n{extra}"
+            "  http-request return status 200 content-type text/plain string ok\n"
+        )
+    said = {}
+    for name in ("plain", "told"):
+        with running(["haproxy", "-f", f"{name}.cfg"], folder, port) as log:
+            assert call(folder, port, "stranger").refusal
+        said[name] = "\n".join(log)
+    assert "SSL client certificate not trusted" in said["plain"]
+    assert "c_err=20" in said["told"]
+
+
+def test_there_is_no_one_order_of_strictness(folder: Path) -> None:
+    """09: `*.localhost` is accepted by cryptography and not by OpenSSL."""
+    ca = CertificateAuthority.load(folder)
+    names = x509.SubjectAlternativeName([x509.DNSName("*.localhost")])
+    plain = ca.issue("wild", SERVER, names=["localhost"])
+    wild = Credential(altered(plain.certificate, ca.private_key, put=[(names, False)]), plain.private_key)
+    store = verification.Store([ca.certificate])
+    verifier = verification.PolicyBuilder().store(store).build_server_verifier(x509.DNSName("a.localhost"))
+    assert verifier.verify(wild.certificate, [])
+    assert _openssl_says(wild, ca, "a.localhost") == "wrong-host"
+
+
+def test_an_intermediate_as_anchor_divides_them(folder: Path) -> None:
+    """09: cryptography ends the chain at any anchor; OpenSSL wants a root unless it has PARTIAL_CHAIN."""
+    ca = CertificateAuthority.load(folder)
+    issuing = ca.create_issuing_ca("example-issuing-ca")
+    leaf = issuing.issue("localhost", SERVER, names=["localhost"])
+    store = verification.Store([issuing.certificate])
+    verifier = verification.PolicyBuilder().store(store).build_server_verifier(x509.DNSName("localhost"))
+    assert verifier.verify(leaf.certificate, [])
+    assert _openssl_says(leaf, issuing, "localhost", partial=False) == "unknown-ca"
+    assert _openssl_says(leaf, issuing, "localhost", partial=True) == ""
+
+
+def _openssl_says(shown: Credential, ca: CertificateAuthority, host: str, *, partial: bool = True) -> str:
+    """Return why Python's ssl, strict, refuses a server's certificate; "" if it does not."""
+    client = contexts.common(ssl.PROTOCOL_TLS_CLIENT)
+    if not partial:
+        client.verify_flags &= ~ssl.VERIFY_X509_PARTIAL_CHAIN
+    client.load_verify_locations(cadata=certificate_pem(ca.certificate).decode())
+    bare = Credential(shown.certificate, shown.private_key)
+    return handshake(client, contexts.server_context(bare, client_auth="none"), host).refused
