@@ -15,7 +15,7 @@ import needed_programs
 import notebook_form
 from mtlslab import CertificateAuthority, client_cert, errors
 from mtlslab.credentials import certificate_pem
-from mtlslab.notebook import exercises, programs, proxies
+from mtlslab.notebook import exercises, programs, proxies, servers
 from mtlslab.profiles import CLIENT
 from notebook_rules import Notebook
 
@@ -311,7 +311,9 @@ def test_cells_say_what_is_missing_and_do_not_fail(
 ) -> None:
     """Without a proxy, or without hypercorn, the page runs to its end, and its cells name what is missing."""
     if absent == "hypercorn":
-        monkeypatch.setattr(proxies, "_find_hypercorn", lambda: _nothing("hypercorn"))
+        monkeypatch.setattr(
+            servers, "missing", lambda *_: (errors.ProgramMissing("hypercorn", "it is not here", "install"),)
+        )
     else:
         monkeypatch.setattr(programs, "find", _nothing)
         monkeypatch.setattr(os, "access", lambda *_: False)
@@ -321,4 +323,4 @@ def test_cells_say_what_is_missing_and_do_not_fail(
         exec(compile(cell.source, cell.id, "exec", dont_inherit=True), namespace)
     said = capsys.readouterr().out
     for name in ("caddy", "nginx", "haproxy") if absent == "everything" else ("hypercorn",):
-        assert f"{name}: it is not on the PATH" in said
+        assert f"{name}: it is not" in said
