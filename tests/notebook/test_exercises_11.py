@@ -115,11 +115,6 @@ def or_none(headers: Headers) -> Any:
         return None
 
 
-def for_ever(_: Headers) -> None:
-    while True:
-        pass
-
-
 WRONG_READERS: dict[str, tuple[Any, str]] = {
     "the first of two": (wrong(first=True), "came twice"),
     "the last of two": (wrong(last=True), "came twice"),
@@ -145,7 +140,6 @@ WRONG_READERS: dict[str, tuple[Any, str]] = {
     "DER": (lambda headers: (c := strict(headers)) and c.public_bytes(Encoding.DER), "the x509.Certificate itself"),
     "nothing": (lambda _: None, "the caller's certificate"),
     "always an error": (lambda headers: headers[99], "raises IndexError"),
-    "for ever": (for_ever, "does not come back"),
     "a certificate": (CertificateAuthority.create("x").certificate, "without parentheses"),
 }
 
