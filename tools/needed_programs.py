@@ -7,10 +7,11 @@ a program that is missing fails.
 import os
 from pathlib import Path
 
-from mtlslab.notebook import programs, servers
+from mtlslab.notebook import programs, proxies, servers
 
 NEEDED = {"09-openssl-node-and-curl": ("openssl", "curl", "node")}
 PACKAGES = {"10-who-is-calling": tuple(servers.PACKAGES)}
+PROXIES = {"11-behind-a-proxy": ("caddy",)}
 
 REQUIRED = "MTLSLAB_REQUIRE_TOOLS"
 
@@ -22,5 +23,9 @@ def are_required() -> bool:
 
 def why_to_skip(notebook: Path) -> str | None:
     """Return why this notebook cannot be run here, or None if it can, or must."""
-    absent = (*programs.missing(*NEEDED.get(notebook.stem, ())), *servers.missing(*PACKAGES.get(notebook.stem, ())))
+    absent = (
+        *programs.missing(*NEEDED.get(notebook.stem, ())),
+        *servers.missing(*PACKAGES.get(notebook.stem, ())),
+        *filter(None, map(proxies.missing, PROXIES.get(notebook.stem, ()))),
+    )
     return None if are_required() else "; ".join(map(str, absent)) or None

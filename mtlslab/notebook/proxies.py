@@ -6,21 +6,17 @@ what it passes requests on to. Files in it are those of the folder that it runs 
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
 import os
 import re
-import socket
-import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from mtlslab import errors
-from mtlslab.notebook import programs
+from mtlslab.notebook import programs, servers
 from mtlslab.notebook.programs import Running, free_port, serving
 
 PACKAGES = 'pip install -e ".[servers]"'
@@ -76,10 +72,9 @@ def missing(name: str) -> errors.ProgramMissing | None:
     """Return what is missing to run a proxy and an application behind it, with its cure; None if nothing is."""
     try:
         _find(name)
-        _find_hypercorn()
     except errors.ProgramMissing as error:
         return error
-    return None
+    return next(iter(servers.missing("hypercorn")), None)
 
 
 def _find(name: str) -> Path:
@@ -182,52 +177,10 @@ ASGIApp = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitab
 
 
 @contextmanager
-def behind(app: ASGIApp, unix: str | os.PathLike[str] | None = None) -> Iterator[str]:
-    """Serve an ASGI application over plain HTTP while the block lasts, with hypercorn. Yields its address.
+def behind(app: ASGIApp) -> Iterator[str]:
+    """Serve an ASGI application over plain HTTP while the block lasts, with hypercorn. Yields its 127.0.0.1:PORT.
 
-    That is 127.0.0.1:PORT, or, for the path of a UNIX socket, that path. Raises `errors.ProgramMissing` without
-    hypercorn.
+    Raises what `servers.hypercorn` raises.
     """
-    _find_hypercorn()
-    from hypercorn.asyncio import serve
-    from hypercorn.config import Config, Sockets
-
-    config, stop = Config(), asyncio.Event()
-    config.accesslog = config.errorlog = None
-    config.graceful_timeout = 0.2
-    with _listening(unix) as listener:
-        address = str(unix) if unix else f"127.0.0.1:{listener.getsockname()[1]}"
-        # With TLS none, without it ours, for QUIC none.
-        config.create_sockets = lambda: Sockets([], [listener], [])  # type: ignore[method-assign]
-        loop = asyncio.new_event_loop()
-
-        def run() -> None:
-            with asyncio.Runner(loop_factory=lambda: loop) as runner:  # which also ends what hypercorn leaves behind
-                runner.run(serve(app, config, shutdown_trigger=stop.wait))  # type: ignore[arg-type]
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        try:
-            yield address
-        finally:
-            with suppress(RuntimeError):  # it has ended by itself
-                loop.call_soon_threadsafe(stop.set)
-            thread.join()
-
-
-def _find_hypercorn() -> None:
-    if importlib.util.find_spec("hypercorn") is None:
-        raise errors.ProgramMissing("hypercorn", "it is not installed", f"install it: {PACKAGES}")
-
-
-@contextmanager
-def _listening(unix: str | os.PathLike[str] | None) -> Iterator[socket.socket]:
-    if unix is None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            yield listener
-        return
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(os.fspath(unix))
-        Path(unix).chmod(0o600)
-        listener.listen()
-        yield listener
+    with servers.hypercorn(app) as url:
+        yield f"127.0.0.1:{url.rpartition(':')[2]}"

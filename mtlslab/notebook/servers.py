@@ -70,7 +70,8 @@ def hypercorn(app: object, *, port: int = 0, **options: Any) -> Any:
         setattr(config, name, value)
 
     async def serve(listener: socket.socket, stopped: Callable[[], Awaitable[object]]) -> None:
-        config.create_sockets = lambda: settings.Sockets([listener], [], [])  # with TLS, without, QUIC
+        secure, plain = ([listener], []) if config.ssl_enabled else ([], [listener])
+        config.create_sockets = lambda: settings.Sockets(secure, plain, [])  # and none for QUIC
         await module.serve(app, config, shutdown_trigger=stopped)
 
     return serving("hypercorn", serve, port=port)

@@ -175,9 +175,11 @@ def _lines(name: str, value: str, written: Mapping[str, str]) -> tuple[str, ...]
 def named_in_connection() -> Iterator[Attack]:
     """Connection's list names headers that end at the next hop (RFC 9110 §7.6.1): also one that the proxy has set?"""
     family = "a header named in Connection"
-    yield Attack(family, "all of them at once", "me", (f"Connection: close, {', '.join(NAMES)}",), CONNECTION)
+    yield Attack(
+        family, "Connection: all of them at once", "me", (f"Connection: close, {', '.join(NAMES)}",), CONNECTION
+    )
     for name in NAMES:
-        yield Attack(family, name, "me", (f"Connection: close, {name}",), CONNECTION)
+        yield Attack(family, f"Connection: {name}", "me", (f"Connection: close, {name}",), CONNECTION)
 
 
 def odd(victim: x509.Certificate) -> Iterator[Attack]:

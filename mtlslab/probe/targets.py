@@ -88,9 +88,9 @@ class Markers:
         return cls(frozenset(mine - theirs), frozenset(theirs - mine))
 
     def named(self, text: str) -> str:
-        """Return "me", "the victim", "both" or "nobody"."""
+        """Return "me", "the victim", "me and the victim" or "nobody"."""
         me, victim = (any(_holds(text, word) for word in words) for words in (self.me, self.victim))
-        return "both" if me and victim else "me" if me else "the victim" if victim else "nobody"
+        return "me and the victim" if me and victim else "me" if me else "the victim" if victim else "nobody"
 
 
 def _words(certificate: x509.Certificate) -> set[str]:

@@ -1,9 +1,11 @@
 """Proxies run as the page runs them: right configurations let nothing through, and each hole its own attack."""
 
 import contextlib
+import http.server
 import os
 import shlex
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -17,7 +19,7 @@ import pytest
 import needed_programs
 from given import LOCALHOST
 from mtlslab import CertificateAuthority, Request, Server, client_cert, display, errors, request
-from mtlslab.notebook import programs, proxies
+from mtlslab.notebook import programs, proxies, servers
 from mtlslab.probe import Report, probe
 from mtlslab.profiles import CLIENT, SERVER
 
@@ -95,17 +97,9 @@ def asgi(decode: Callable[[str], Any]) -> proxies.ASGIApp:
 
 @contextlib.contextmanager
 def uvicorn(app: Any) -> Iterator[str]:
-    """Serve an application with uvicorn, in a thread. Yields its address."""
-    server = pytest.importorskip("uvicorn")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        running = server.Server(server.Config(app, log_config=None, lifespan="off"))
-        thread = threading.Thread(target=running.run, args=([listener],))
-        thread.start()
-        try:
-            yield f"127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            running.should_exit = True
-            thread.join()
+    """Serve an application with uvicorn. Yields its address."""
+    with servers.uvicorn(app) as url:
+        yield url.removeprefix("https://").replace("localhost", "127.0.0.1")
 
 
 def files(lab: Path, name: str) -> dict[str, Any]:
@@ -185,15 +179,34 @@ def test_one_ca_for_both_legs_opens_it_again(lab: Path) -> None:
     assert {probe.family for probe in report.through} == {"past the proxy"}
 
 
+class ByHand(http.server.BaseHTTPRequestHandler):
+    """The application as a handler of http.server's, which knows no address of a caller over a UNIX socket."""
+
+    def do_GET(self) -> None:
+        text = identify(self.headers, client_cert.decode).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_POST = do_GET  # noqa: N815 (http.server's name)
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows' Python has no UNIX sockets")
 def test_a_unix_socket_leaves_no_port_to_dial(lab: Path, tmp_path: Path) -> None:
-    """Caddy reaches the application over a UNIX socket that only its owner may open."""
+    """Caddy reaches the application over a UNIX socket, and nothing gets through there either."""
     needed("caddy")
     path = tmp_path / "app.sock"
-    with proxies.behind(asgi(client_cert.decode), unix=path):
-        assert path.stat().st_mode & 0o077 == 0
-        with proxies.running("caddy", CADDY, lab, f"unix/{path}") as running:
-            assert probed(running.url, lab).through == ()
+    with socketserver.ThreadingUnixStreamServer(str(path), ByHand) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        try:
+            with proxies.running("caddy", CADDY, lab, f"unix/{path}") as running:
+                assert probed(running.url, lab).through == ()
+        finally:
+            server.shutdown()
 
 
 # --- each hole ------------------------------------------------------------------------------------
