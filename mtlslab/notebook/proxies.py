@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mtlslab import errors
+from mtlslab import failures
 from mtlslab.notebook import programs
 from mtlslab.notebook.programs import Running, free_port, serving
 
@@ -72,12 +72,12 @@ PROXIES: dict[str, Proxy] = {
 """The proxies of notebook 11, by name. Debian keeps the last two in /usr/sbin, which is not on everybody's PATH."""
 
 
-def missing(name: str) -> errors.ProgramMissing | None:
+def missing(name: str) -> failures.ProgramMissing | None:
     """Return what is missing to run a proxy and an application behind it, with its cure; None if nothing is."""
     try:
         _find(name)
         _find_hypercorn()
-    except errors.ProgramMissing as error:
+    except failures.ProgramMissing as error:
         return error
     return None
 
@@ -86,14 +86,14 @@ def _find(name: str) -> Path:
     proxy = PROXIES[name]
     try:
         path = programs.find(name)
-    except errors.ProgramMissing as error:
+    except failures.ProgramMissing as error:
         path = Path("/usr/sbin") / name
         if not os.access(path, os.X_OK):
-            raise errors.ProgramMissing(name, error.problem, f"install it: {proxy.install}") from None
+            raise failures.ProgramMissing(name, error.problem, f"install it: {proxy.install}") from None
     said = _version(path, proxy.version)
     if not re.search(proxy.pattern, said, re.MULTILINE):
         first = next(iter(said.splitlines()), "nothing")
-        raise errors.ProgramMissing(name, f"it says {first!r}", f"this page needs {proxy.wanted}: {proxy.install}")
+        raise failures.ProgramMissing(name, f"it says {first!r}", f"this page needs {proxy.wanted}: {proxy.install}")
     return path
 
 
@@ -116,10 +116,10 @@ def running(name: str, configuration: str, folder: str | os.PathLike[str], app: 
     try:
         with serving(f"{program} {PROXIES[name].arguments.format(path=file.name)}", folder, port=port) as proxy:
             yield proxy
-    except errors.ProgramFailed as error:
+    except failures.ProgramFailed as error:
         # Caddy 2.11 does not always say what it has against a configuration when it runs it.
         said = programs.run(f"{program} {PROXIES[name].check.format(path=file.name)}", folder).output
-        raise errors.ProgramFailed(error.command, error.exit_code, f"{error.stderr}\n{said}") from None
+        raise failures.ProgramFailed(error.command, error.exit_code, f"{error.stderr}\n{said}") from None
     finally:
         file.unlink()
 
@@ -217,7 +217,7 @@ def behind(app: ASGIApp, unix: str | os.PathLike[str] | None = None) -> Iterator
 
 def _find_hypercorn() -> None:
     if importlib.util.find_spec("hypercorn") is None:
-        raise errors.ProgramMissing("hypercorn", "it is not installed", f"install it: {PACKAGES}")
+        raise failures.ProgramMissing("hypercorn", "it is not installed", f"install it: {PACKAGES}")
 
 
 @contextmanager

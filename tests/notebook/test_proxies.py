@@ -16,7 +16,7 @@ import pytest
 
 import needed_programs
 from given import LOCALHOST
-from mtlslab import CertificateAuthority, Request, Server, client_cert, display, errors, request
+from mtlslab import CertificateAuthority, Request, Server, client_cert, display, errors, failures, request
 from mtlslab.notebook import programs, proxies
 from mtlslab.probe import Report, probe
 from mtlslab.profiles import CLIENT, SERVER
@@ -311,13 +311,13 @@ def test_a_missing_proxy_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch,
     """Without the program, the error says how to install it, and nothing is started or left."""
 
     def nothing(name: str, *_: object) -> Path:
-        raise errors.ProgramMissing(name, "it is not on the PATH", "install it")
+        raise failures.ProgramMissing(name, "it is not on the PATH", "install it")
 
     monkeypatch.setattr(programs, "find", nothing)
     error = proxies.missing("caddy")
     assert error is not None
     assert ".[servers]" in str(error)
-    with pytest.raises(errors.ProgramMissing), proxies.running("caddy", CADDY, tmp_path, "127.0.0.1:1"):
+    with pytest.raises(failures.ProgramMissing), proxies.running("caddy", CADDY, tmp_path, "127.0.0.1:1"):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -341,7 +341,7 @@ def test_a_proxy_that_dies_tells_why(lab: Path) -> None:
     before = set(lab.iterdir())
     bad = CADDY.replace("reverse_proxy", "reverse_prxy")
     with (
-        pytest.raises(errors.ProgramFailed, match="reverse_prxy"),
+        pytest.raises(failures.ProgramFailed, match="reverse_prxy"),
         proxies.running("caddy", bad, lab, "127.0.0.1:1"),
     ):
         pass
