@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from mtlslab import errors
 from mtlslab.authority import CertificateAuthority
-from mtlslab.client import Answer, request
+from mtlslab.client import request
 from mtlslab.credentials import Credential, new_csr, new_private_key
-from mtlslab.exchanges import Reply, Request, Visit
+from mtlslab.exchanges import Answer, Reply, Request, Visit
 from mtlslab.refusals import Refusal
 
 if TYPE_CHECKING:

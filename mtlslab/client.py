@@ -14,31 +14,7 @@ import httpx
 
 from mtlslab import errors, refusals
 from mtlslab.contexts import FilePath, TLSVersion, client_context
-from mtlslab.refusals import Refusal
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of a request: a reply, or a refusal.
-
-    Fields: `status` (HTTP, None without a reply), `text` (the body, read as UTF-8), `headers` (names in lower case),
-    `refusal` (None if there was a reply), `tls_version` ("TLSv1.2", "TLSv1.3"; None without a reply or without TLS).
-    """
-
-    status: int | None = None
-    text: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    refusal: Refusal | None = None
-    tls_version: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        """True for a reply with a status below 400."""
-        return self.status is not None and self.status < 400
-
-    def __repr__(self) -> str:
-        reply = f"{self.status} over {self.tls_version}: {self.text!r}"
-        return f"<Answer {self.refusal!r}>" if self.refusal else f"<Answer {reply}>"
+from mtlslab.exchanges import Answer
 
 
 def request(

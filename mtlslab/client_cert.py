@@ -20,7 +20,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtlslab import errors
+from mtlslab import failures
 from mtlslab.credentials import certificate_pem
 
 MAX_LENGTH = 16384
@@ -64,15 +64,15 @@ def decode_chain(value: str | bytes) -> list[x509.Certificate]:
     text = _text(value, _CHAIN, MAX_CHAIN * MAX_LENGTH)
     parts = re.split(r"[ \t]*,[ \t]*", text)  # a list as of RFC 8941 §4.2.1
     if len(parts) > MAX_CHAIN:
-        raise errors.HeaderRefused(_CHAIN, f"{len(parts)} certificates; {MAX_CHAIN} are the most that are read")
+        raise failures.HeaderRefused(_CHAIN, f"{len(parts)} certificates; {MAX_CHAIN} are the most that are read")
     return [_decode(part, _CHAIN) for part in parts]
 
 
 def _decode(text: str, header: str) -> x509.Certificate:
     if "," in text:
-        raise errors.HeaderRefused(header, "a list, or a header that came twice; it has one value (RFC 9440 §2.2)")
+        raise failures.HeaderRefused(header, "a list, or a header that came twice; it has one value (RFC 9440 §2.2)")
     if not (found := _BYTE_SEQUENCE.fullmatch(text)):
-        raise errors.HeaderRefused(
+        raise failures.HeaderRefused(
             header, "not a byte sequence, Base64 between colons (RFC 9440 §2.1, RFC 8941 §3.3.5)"
         )
     return _certificate(found[1], header)
@@ -117,18 +117,18 @@ def decode_envoy(value: str | bytes) -> x509.Certificate:
         found = _XFCC_FIELD.match(text, place)
         if not found:
             what = "more than one element" if text[place - 1 : place] == "," else "not of the form Key=Value;Key=Value"
-            raise errors.HeaderRefused(header, what)
+            raise failures.HeaderRefused(header, what)
         if (key := found["key"].lower()) in fields and key not in _XFCC_REPEATED:
-            raise errors.HeaderRefused(header, f"the field {found['key']} twice")
+            raise failures.HeaderRefused(header, f"the field {found['key']} twice")
         fields[key] = found["bare"] or re.sub(r"\\(.)", r"\1", found["quoted"] or "")
         place = found.end()
         if found["end"] == ",":
-            raise errors.HeaderRefused(header, "more than one element; let the proxy set it, not append (SANITIZE_SET)")
+            raise failures.HeaderRefused(header, "more than one element; let the proxy set it (SANITIZE_SET)")
     if "cert" not in fields:
-        raise errors.HeaderRefused(header, "no field Cert; have Envoy add it (set_current_client_cert_details)")
+        raise failures.HeaderRefused(header, "no field Cert; have Envoy add it (set_current_client_cert_details)")
     certificate = _escaped_pem(fields["cert"], header)
     if "hash" in fields and fields["hash"].lower() != certificate.fingerprint(SHA256()).hex():
-        raise errors.HeaderRefused(header, "its Hash is not that of its Cert")
+        raise failures.HeaderRefused(header, "its Hash is not that of its Cert")
     return certificate
 
 
@@ -142,16 +142,16 @@ _XFCC_REPEATED = frozenset({"by", "uri", "dns"})
 def _escaped_pem(text: str, header: str) -> x509.Certificate:
     pem = unquote(text, encoding="latin-1")
     if quote(pem, safe="", encoding="latin-1") != text:
-        raise errors.HeaderRefused(header, "not percent-encoded as the proxy does it")
+        raise failures.HeaderRefused(header, "not percent-encoded as the proxy does it")
     return _pem(pem.removesuffix("\n").split("\n"), header)
 
 
 def _pem(lines: list[str], header: str) -> x509.Certificate:
     if (lines[0], lines[-1]) != ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"):
-        raise errors.HeaderRefused(header, "not one certificate in PEM, from its BEGIN to its END")
+        raise failures.HeaderRefused(header, "not one certificate in PEM, from its BEGIN to its END")
     certificate = _certificate("".join(lines[1:-1]), header)
     if certificate_pem(certificate).decode().splitlines() != lines:
-        raise errors.HeaderRefused(header, "not PEM as the proxy writes it, in lines of 64 characters")
+        raise failures.HeaderRefused(header, "not PEM as the proxy writes it, in lines of 64 characters")
     return certificate
 
 
@@ -161,11 +161,11 @@ def _pem(lines: list[str], header: str) -> x509.Certificate:
 def _text(value: str | bytes, header: str, longest: int = MAX_LENGTH) -> str:
     text = value.decode("latin-1") if isinstance(value, bytes) else value
     if not isinstance(text, str):
-        raise errors.HeaderRefused(header, "not the text of a header: a str, or bytes")
+        raise failures.HeaderRefused(header, "not the text of a header: a str, or bytes")
     if text in _ABSENT:
-        raise errors.HeaderRefused(header, "no certificate: the caller showed none", absent=True)
+        raise failures.HeaderRefused(header, "no certificate: the caller showed none", absent=True)
     if len(text) > longest:
-        raise errors.HeaderRefused(header, f"longer than the {longest} characters that are read")
+        raise failures.HeaderRefused(header, f"longer than the {longest} characters that are read")
     return text
 
 
@@ -174,15 +174,15 @@ def _certificate(text: str, header: str) -> x509.Certificate:
     try:
         der = base64.b64decode(text, validate=True)
         if base64.b64encode(der).decode() != text:
-            raise errors.HeaderRefused(header, "not the one Base64 of its bytes (RFC 4648 §3.5)")
+            raise failures.HeaderRefused(header, "not the one Base64 of its bytes (RFC 4648 §3.5)")
         certificate = x509.load_der_x509_certificate(der)
         certificate.public_key()
     except (binascii.Error, UnicodeError):
-        raise errors.HeaderRefused(header, "not Base64 (RFC 4648 §4)") from None
-    except errors.HeaderRefused:
+        raise failures.HeaderRefused(header, "not Base64 (RFC 4648 §4)") from None
+    except failures.HeaderRefused:
         raise
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
-        raise errors.HeaderRefused(
+        raise failures.HeaderRefused(
             header, "not one certificate in DER, whole and nothing more (RFC 5280 §4.1)"
         ) from None
     return certificate

@@ -18,9 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from mtlslab import credentials
-from mtlslab.client import Answer
 from mtlslab.credentials import UNREADABLE, distinguished_name
-from mtlslab.exchanges import Visit
+from mtlslab.exchanges import Answer, Visit
 from mtlslab.profiles import KEY_USAGES, PURPOSES
 from mtlslab.refusals import Refusal
 

@@ -1,4 +1,4 @@
-"""What a server and its `app` hand each other, and what is kept of it: `Request`, `Reply`, `Visit`."""
+"""What a server and its `app` hand each other, `Request` and `Reply`, and what either end keeps: `Visit`, `Answer`."""
 
 from __future__ import annotations
 
@@ -65,3 +65,27 @@ class Visit:
         who = self.client.subject.rfc4514_string() if self.client else "a client without a certificate"
         what = f"{self.method} {self.path} → {self.status}" if self.method else "no request"
         return f"<Visit by {who} over {self.tls_version}: {what}>"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a request: a reply, or a refusal.
+
+    Fields: `status` (HTTP, None without a reply), `text` (the body, read as UTF-8), `headers` (names in lower case),
+    `refusal` (None if there was a reply), `tls_version` ("TLSv1.2", "TLSv1.3"; None without a reply or without TLS).
+    """
+
+    status: int | None = None
+    text: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    refusal: Refusal | None = None
+    tls_version: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """True for a reply with a status below 400."""
+        return self.status is not None and self.status < 400
+
+    def __repr__(self) -> str:
+        reply = f"{self.status} over {self.tls_version}: {self.text!r}"
+        return f"<Answer {self.refusal!r}>" if self.refusal else f"<Answer {reply}>"

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from mtlslab import errors
+from mtlslab import failures
 
 KINDS: dict[type[x509.GeneralName], str] = {
     x509.DNSName: "DNS",
@@ -66,7 +66,7 @@ class Identity:
         """Return the one name of a kind. Raises `errors.IdentityRefused` where there is none, or a second."""
         found = self.names.get(kind, ())
         if len(found) != 1:
-            raise errors.IdentityRefused("a caller has one name", f"{len(found)} names of the kind {kind}")
+            raise failures.IdentityRefused("a caller has one name", f"{len(found)} names of the kind {kind}")
         return found[0]
 
 
@@ -92,13 +92,13 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> x509.Extension[_Extension] | None:
     if not isinstance(certificate, x509.Certificate):
-        raise errors.IdentityRefused("no certificate, no name", f"{certificate!r} is no x509.Certificate")
+        raise failures.IdentityRefused("no certificate, no name", f"{certificate!r} is no x509.Certificate")
     try:
         return certificate.extensions.get_extension_for_class(kind)
     except x509.ExtensionNotFound:
         return None
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise errors.IdentityRefused("RFC 5280 §4.2", f"its extensions cannot be read: {error}") from None
+        raise failures.IdentityRefused("RFC 5280 §4.2", f"its extensions cannot be read: {error}") from None
 
 
 def _common_names(certificate: x509.Certificate) -> list[tuple[str, str]]:
@@ -106,7 +106,7 @@ def _common_names(certificate: x509.Certificate) -> list[tuple[str, str]]:
     try:
         return [("CN", str(name.value)) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     except ValueError as error:
-        raise errors.IdentityRefused("RFC 5280 §4.1.2.6", f"its subject cannot be read: {error}") from None
+        raise failures.IdentityRefused("RFC 5280 §4.1.2.6", f"its subject cannot be read: {error}") from None
 
 
 def _alternative_names(certificate: x509.Certificate) -> list[tuple[str, str]]:
@@ -131,7 +131,7 @@ def _written(name: x509.GeneralName) -> str:
 
 def _expect(holds: bool, rule: str, problem: str) -> None:
     if not holds:
-        raise errors.IdentityRefused(rule, problem)
+        raise failures.IdentityRefused(rule, problem)
 
 
 def _check_limits(certificate: x509.Certificate, signer: bool) -> None:

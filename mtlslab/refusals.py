@@ -26,7 +26,7 @@ class Refusal:
 
     Fields: `by`, the end that said no; `reason`, a key of `REASONS`; `alert`, the RFCs' name of the TLS alert that was
     sent or received (see `ALERTS`), None if there was none; `curl_exit_code`, what curl returns to its caller in this
-    case (0: curl would not notice; where versions differ, that of 7.88: see `CURL_SINCE`); `message`, the library's own
+    case (0: curl would not notice; where versions differ, that of 7.88); `message`, the library's own
     words, unedited; `advice`, what to do about it.
     """
 
@@ -77,12 +77,10 @@ REASONS: dict[str, Reason] = {
     "no-client-certificate": Reason("the server insists on a client certificate, and got none", "certificate_required",
         "send a certificate: --cert and --key", "the client must send a certificate: --cert and --key",
         library_reasons=("PEER_DID_NOT_RETURN_A_CERTIFICATE",)),
-    "unknown-ca": _certificate("unknown_ca", (2, 19, 20, 21),
-        "the certificate does not lead to a CA that this end trusts",
+    "unknown-ca": _certificate("unknown_ca", (2, 19, 20, 21), "the certificate leads to no CA that this end trusts",
         "give the client the CA that issued it (--cacert), or the server its intermediates",
         "use one from a CA that the server trusts, followed by its intermediates"),
-    "self-signed": _certificate("unknown_ca", (18,),
-        "the certificate was signed with its own key, and is not itself trusted",
+    "self-signed": _certificate("unknown_ca", (18,), "the certificate is signed with its own key, and no trusted one",
         "have a CA sign it, and give the client that CA (--cacert)", "have a CA that the server trusts sign it"),
     "expired": _certificate("certificate_expired", (10,), "the certificate's notAfter has passed",
         "have it issued again; if it looks valid, check the {verifier}'s clock"),
@@ -90,13 +88,10 @@ REASONS: dict[str, Reason] = {
         "check both clocks; the {verifier}'s may be behind"),
     "revoked": _certificate("certificate_revoked", (23,), "the certificate stands on its CA's revocation list (CRL)",
         "replace it, and find out why it was revoked"),
-    "crl-missing": _certificate("unknown_ca", (3, 33),
-        "this end insists on a revocation list (CRL), and has none from the certificate's issuer",
-        "give the client the CRL of the CA that issued it",
-        "give the server the CRL of the CA that issued it; the certificate itself may be good"),
-    "crl-expired": _certificate("certificate_expired", (12,),
-        "the revocation list (CRL) of the certificate's issuer is past its nextUpdate", "give the client a fresh CRL",
-        "give the server a fresh CRL; the certificate itself may be good"),
+    "crl-missing": _certificate("unknown_ca", (3, 33), "this end wants the issuer's revocation list (CRL): it has none",
+        "give the {verifier} the CRL of the CA that issued it; the certificate itself may be good"),
+    "crl-expired": _certificate("certificate_expired", (12,), "the issuer's revocation list (CRL) is past nextUpdate",
+        "give the {verifier} a fresh CRL; the certificate itself may be good"),
     "wrong-host": _certificate("bad_certificate", (62, 64), "the certificate is not for the name in the URL",
         "use a name from its subjectAltName, or have it issued with the name you use",
         "have it issued for the name that the server expects"),
@@ -109,17 +104,14 @@ REASONS: dict[str, Reason] = {
     "invalid-ca": _certificate("unknown_ca", (32, 37, 79),
         "a certificate of the chain was signed by one that is no CA: no CA:TRUE, or no keyCertSign",
         "have it issued by a CA; a {owner}'s certificate signs no others"),
-    "path-length": _certificate("unknown_ca", (25,),
-        "there are more CAs in the chain than a pathLenConstraint above them allows",
+    "path-length": _certificate("unknown_ca", (25,), "there are more CAs in the chain than a pathLenConstraint allows",
         "have it issued by the CA that holds the constraint, or that CA issued again with a longer one"),
     "name-constraints": _certificate("certificate_unknown", (47, 48, 49, 51, 52, 53),
         "the certificate has a name that a CA above it may not vouch for",
         "use a name within the CA's nameConstraints, or another CA"),
     "weak-key": _certificate("bad_certificate", (66, 67), "a key in the chain is too short",
-        "have it issued again for a new key: RSA of 2048 bits or more, or P-256",
-        names="EE_KEY_TOO_SMALL CA_KEY_TOO_SMALL"),
-    "weak-signature": _certificate("bad_certificate", (68,),
-        "a certificate of the chain is signed with a broken hash, such as SHA-1",
+        "have it issued for a new key: P-256, or RSA of 2048 bits", names="EE_KEY_TOO_SMALL CA_KEY_TOO_SMALL"),
+    "weak-signature": _certificate("bad_certificate", (68,), "a signature in the chain rests on a broken hash (SHA-1)",
         "have it issued again, signed with SHA-256", names="CA_MD_TOO_WEAK"),
     "bad-signature": _certificate("decrypt_error", (4, 7),
         "a signature does not verify: a changed certificate, or an end without the certificate's private key",
@@ -146,16 +138,13 @@ REASONS: dict[str, Reason] = {
         "WRONG_VERSION_NUMBER UNKNOWN_PROTOCOL PACKET_LENGTH_TOO_LONG RECORD_LAYER_FAILURE BAD_RECORD_TYPE"),
     "protocol-error": _connection(None, "one end broke a rule of TLS or of HTTP",
         "check that nothing between the two ends changes what they send"),
-    "connection-refused": _connection(None, "nothing listens at that address",
-        "start the server, or check host and port"),
+    "connection-refused": _connection(None, "nothing listens at that address", "start the server, or check the port"),
     "connection-lost": _connection(None, "the connection ended in mid-sentence, and no alert said why",
         "read the other end's log; look for a proxy or firewall in between", "UNEXPECTED_EOF_WHILE_READING"),
-    "host-not-found": _connection(None, "the host's name has no address",
-        "check the spelling of the host, or its DNS entry"),
+    "host-not-found": _connection(None, "the host's name has no address", "check its spelling, or its DNS entry"),
     "timed-out": _connection(None, "the other end did not answer in time",
         "check that it is running and that no firewall drops its packets"),
-    "too-long": _connection(None, "the reply is longer than this client reads",
-        "fetch what is large with another program"),
+    "too-long": _connection(None, "the reply is longer than this client reads", "fetch it with another program"),
 }
 """The closed vocabulary of `Refusal.reason`."""
 
@@ -191,12 +180,6 @@ CURL = {
     "continuation line": 43, "_SWITCH_UPGRADE": 52, "": 1,
 }
 """The exit codes of curl 7.88 for what has one of its own, whoever notices."""
-
-CURL_SINCE = {
-    "unreadable-key": ((8, 16), 43), "key-mismatch": ((8, 16), 43), "Receive buffer too long": ((8, 6), 100),
-}
-"""Where they changed: from which version on, and to what. From 8.17 on curl judges a server's certificate after the
-handshake: it exits as before, and the server hears no alert."""
 
 _ALERT_OF_VERIFY_CODE = {
     1: "internal_error", 17: "internal_error", 69: "internal_error", 70: "internal_error", 5: "decrypt_error",
@@ -286,18 +269,6 @@ def reason_of_alert(alert: str | None) -> str | None:
     return None if alert is None else _REASON_OF_ALERT.get(alert, "protocol-error")
 
 
-def alert_in_clear(data: bytes) -> int | None:
-    """Return the number of the alert that bytes of the wire end with; None if with none, or with an encrypted one."""
-    found = re.search(rb"\x15\x03[\x00-\x04]\x00\x02[\x01\x02](.)\Z", data, re.DOTALL)
-    return found[1][0] if found else None
-
-
-def curl_exit_code(what: str, version: tuple[int, int] = (7, 88)) -> int:
-    """Return what a version of curl exits with for a row of `CURL`."""
-    since, later = CURL_SINCE.get(what, (version, CURL[what]))
-    return later if version >= since else CURL[what]
-
-
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """Walk from an exception to what caused it, innermost last; httpx keeps the ssl module's error there."""
     while error is not None:
@@ -321,7 +292,7 @@ def _read(error: BaseException) -> _Found | None:
     if isinstance(error, httpx.RemoteProtocolError):
         fault = next(words for words in CURL if words in str(error))
         reason = "connection-lost" if fault == "Server disconnected" else "protocol-error"
-        return _Found(reason, None, True, curl_exit_code(fault))
+        return _Found(reason, None, True, CURL[fault])
     return None
 
 
@@ -353,7 +324,7 @@ def _curl_exit_code(by: End, reason: str, alert: str | None, in_handshake: bool)
     is not strict: it does not notice what is merely non-conforming.
     """
     if reason in CURL:
-        return curl_exit_code(reason)
+        return CURL[reason]
     if by == "client" and reason in CERTIFICATE_REASONS:
         return 0 if reason == "non-conforming" else 60
     early = {"certificate_expired": 60, "certificate_required": 98}.get(alert or "", 35)

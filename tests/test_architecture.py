@@ -14,7 +14,7 @@ CORE = "errors profiles credentials authority contexts refusals connection serve
 BELOW = ("pairs", "exchanges")
 """What the core rests on, and no notebook rebuilds: how two files are saved, and what a server hands on."""
 
-WINGS = ("identity", "client_cert", "asgi", "handshake", "faults", "diagnosis", "probe", "notebook")
+WINGS = ("failures", "identity", "client_cert", "asgi", "handshake", "faults", "diagnosis", "probe", "notebook")
 """From the bottom up: a wing may import the core, itself and the wings before it."""
 
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))

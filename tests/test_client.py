@@ -21,8 +21,8 @@ from given import CURL_VERSION, LOCALHOST, Call, Serve, curl, needs_curl
 from mtlslab import Answer, CertificateAuthority, Credential, Reply, errors, request
 from mtlslab.contexts import client_context, server_context
 from mtlslab.credentials import certificate_pem, private_key_pem
+from mtlslab.faults.verdicts import curl_exit_code
 from mtlslab.profiles import SERVER
-from mtlslab.refusals import curl_exit_code
 from mutants import mutants
 
 

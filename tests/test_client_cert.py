@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtlslab import CertificateAuthority, client_cert, errors
+from mtlslab import CertificateAuthority, client_cert, failures
 from mtlslab.credentials import certificate_pem
 from mtlslab.profiles import CLIENT
 
@@ -26,8 +26,8 @@ HASH = ALICE.fingerprint(SHA256()).hex()
 Decoder = Callable[[str | bytes], x509.Certificate]
 
 
-def refused(decode: Callable[[str | bytes], object], value: object) -> errors.HeaderRefused:
-    with pytest.raises(errors.HeaderRefused) as caught:
+def refused(decode: Callable[[str | bytes], object], value: object) -> failures.HeaderRefused:
+    with pytest.raises(failures.HeaderRefused) as caught:
         decode(value)  # type: ignore[arg-type]
     return caught.value
 

@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
-from mtlslab import CertificateAuthority, errors
+from mtlslab import CertificateAuthority, failures
 from mtlslab.credentials import signature_hash
 from mtlslab.identity import Identity, spiffe_id
 from mtlslab.profiles import CLIENT, ISSUING_CA, Profile
@@ -106,7 +106,7 @@ def test_one_name_is_one_name(ca: CertificateAuthority) -> None:
     two = Identity.of(changed(ca, names=[x509.DNSName("a.example")], subject="CN=a,CN=b"))
     assert two.only("DNS") == "a.example"
     for kind in ("CN", "URI", "nonsense"):
-        with pytest.raises(errors.IdentityRefused, match="a caller has one name") as caught:
+        with pytest.raises(failures.IdentityRefused, match="a caller has one name") as caught:
             two.only(kind)
         assert kind in caught.value.problem
 
@@ -115,7 +115,7 @@ def test_one_name_is_one_name(ca: CertificateAuthority) -> None:
 def test_nobody_has_no_identity(given: Any) -> None:
     """What is no certificate is refused with its rule, not with an AttributeError: a server may hand out None."""
     for read in (Identity.of, spiffe_id):
-        with pytest.raises(errors.IdentityRefused, match=r"no x509\.Certificate"):
+        with pytest.raises(failures.IdentityRefused, match=r"no x509\.Certificate"):
             read(given)
 
 
@@ -132,7 +132,7 @@ def test_what_cannot_be_read_names_nobody(ca: CertificateAuthority) -> None:
     builder = builder.not_valid_before(model.not_valid_before_utc).not_valid_after(model.not_valid_after_utc)
     unreadable = builder.sign(ca.private_key, hashes.SHA256())
     for read in (Identity.of, spiffe_id):
-        with pytest.raises(errors.IdentityRefused, match="cannot be read"):
+        with pytest.raises(failures.IdentityRefused, match="cannot be read"):
             read(unreadable)
 
 
@@ -206,7 +206,7 @@ def test_a_spiffe_id_of_a_leaf(ca: CertificateAuthority, uri: str) -> None:
 )
 def test_a_crooked_id_is_refused_with_its_rule(ca: CertificateAuthority, uri: str, rule: str) -> None:
     """What SPIFFE-ID §2 rules out is refused, and the error names the section."""
-    with pytest.raises(errors.IdentityRefused) as caught:
+    with pytest.raises(failures.IdentityRefused) as caught:
         spiffe_id(changed(ca, names=[x509.UniformResourceIdentifier(uri)]))
     assert caught.value.rule == rule
 
@@ -235,7 +235,7 @@ NO_LEAF: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_is_no_leaf_svid_is_refused_with_its_rule(ca: CertificateAuthority, name: str) -> None:
     """Each MUST of X509-SVID §2 to §4 for a leaf is held, and the error names the section."""
     change, rule = NO_LEAF[name]
-    with pytest.raises(errors.IdentityRefused) as caught:
+    with pytest.raises(failures.IdentityRefused) as caught:
         spiffe_id(changed(ca, **change))
     assert caught.value.rule == rule
 
@@ -264,6 +264,6 @@ def test_a_signer_names_a_trust_domain_and_no_caller(ca: CertificateAuthority) -
         (ca.issue("web", WORKLOAD, names=[WEB]).certificate, True, "X509-SVID §3.2"),
     )
     for certificate, as_signer, rule in cases:
-        with pytest.raises(errors.IdentityRefused) as caught:
+        with pytest.raises(failures.IdentityRefused) as caught:
             spiffe_id(certificate, signer=as_signer)
         assert caught.value.rule == rule

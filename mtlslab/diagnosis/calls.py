@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 
 from cryptography import x509
 
-from mtlslab import errors
+from mtlslab import failures
 from mtlslab.diagnosis.protocols import PREAMBLES, Declined, lead_in
 from mtlslab.diagnosis.target import Target
 from mtlslab.display import printable
@@ -280,7 +280,7 @@ class _Line:
 def _decode(seen: Call, keylog: str) -> None:
     """Read the messages of what crossed, as far as they can be read."""
     decoder = Decoder(keylog)
-    with suppress(errors.TranscriptError):
+    with suppress(failures.TranscriptError):
         for flight in seen._flights:
             decoder.feed(flight.sender, flight.data)
     seen.messages, seen.version = tuple(decoder.messages), seen.version or decoder.version

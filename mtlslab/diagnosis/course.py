@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from mtlslab.client import Answer
 from mtlslab.diagnosis.calls import Call
 from mtlslab.diagnosis.finding import Finding, as_sentence
 from mtlslab.diagnosis.inquiry import SHORT, WEB, Inquiry
@@ -21,6 +20,7 @@ from mtlslab.diagnosis.of_server import is_strictness, of_strictness, of_verific
 from mtlslab.diagnosis.protocols import QUESTIONS, Declined, recognised
 from mtlslab.diagnosis.target import proxy_of_environment
 from mtlslab.display import printable, said
+from mtlslab.exchanges import Answer
 from mtlslab.refusals import Refusal
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from mtlslab.client import Answer
 from mtlslab.diagnosis.causes import CAUSES
 from mtlslab.display import Table, table
+from mtlslab.exchanges import Answer
 from mtlslab.faults import FAULTS
 from mtlslab.refusals import REASONS
 

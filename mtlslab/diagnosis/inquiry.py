@@ -6,13 +6,13 @@ import ssl
 from dataclasses import replace
 
 from mtlslab import refusals
-from mtlslab.client import Answer
 from mtlslab.contexts import TLSVersion
 from mtlslab.diagnosis.calls import Call, call
 from mtlslab.diagnosis.files import Files
 from mtlslab.diagnosis.protocols import HTTP2_PREFACE
 from mtlslab.diagnosis.reply import Reply
 from mtlslab.diagnosis.target import Target
+from mtlslab.exchanges import Answer
 from mtlslab.refusals import Refusal
 
 LISTEN = 0.15

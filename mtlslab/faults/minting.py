@@ -19,7 +19,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtlslab import errors
 from mtlslab.authority import CertificateAuthority
-from mtlslab.client import Answer
 from mtlslab.contexts import hold_against
 from mtlslab.credentials import (
     Credential,
@@ -28,6 +27,7 @@ from mtlslab.credentials import (
     new_private_key,
     signature_hash,
 )
+from mtlslab.exchanges import Answer
 from mtlslab.faults.setup import Lab, Setting, Setup
 from mtlslab.handshake.der import items, wrap
 

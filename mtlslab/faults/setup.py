@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 
 from mtlslab.authority import CertificateAuthority
-from mtlslab.client import Answer
 from mtlslab.contexts import ClientAuth, TLSVersion
 from mtlslab.credentials import (
     Credential,
 )
+from mtlslab.exchanges import Answer
 from mtlslab.profiles import CLIENT, SERVER
 
 if TYPE_CHECKING:

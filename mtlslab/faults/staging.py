@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Self
 
 from mtlslab import errors
-from mtlslab.client import Answer, exchange
+from mtlslab.client import exchange
 from mtlslab.contexts import TLSVersion, client_context
 from mtlslab.credentials import (
     certificate_pem,
 )
+from mtlslab.exchanges import Answer
 from mtlslab.faults.setup import LOCAL_NAMES, Lab, Setup
 from mtlslab.faults.table import FAULTS
 from mtlslab.faults.verdicts import Fault, Verdict

@@ -8,15 +8,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mtlslab.contexts import TLSVersion
-from mtlslab.credentials import (
-    Credential,
-)
+from mtlslab.credentials import Credential
 from mtlslab.faults.setup import Lab, Setup
-from mtlslab.refusals import REASONS, End, curl_exit_code, reason_of_alert
+from mtlslab.refusals import CURL, REASONS, End, reason_of_alert
 
 Family = Literal["trust", "time", "name", "purpose", "chain", "revocation", "files", "protocol"]
 Side = Literal["client", "server", "neither"]
 Moment = Literal["before dialling", "handshake", "first read"]
+
+CURL_SINCE = {
+    "unreadable-key": ((8, 16), 43),
+    "key-mismatch": ((8, 16), 43),
+    "Receive buffer too long": ((8, 6), 100),
+}
+"""Where curl's exit codes are no longer those of `refusals.CURL`: from which version on, and what they are. From 8.17
+on curl judges a server's certificate after the handshake: it exits as before, and the server hears no alert."""
+
+
+def curl_exit_code(what: str, version: tuple[int, int] = (7, 88)) -> int:
+    """Return what a version of curl exits with for a row of `refusals.CURL`."""
+    since, later = CURL_SINCE.get(what, (version, CURL[what]))
+    return later if version >= since else CURL[what]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from mtlslab.errors import TranscriptError
+from mtlslab.failures import TranscriptError
 from mtlslab.handshake import codepoints, records
 from mtlslab.handshake.messages import read_alert, read_handshake_message
 from mtlslab.handshake.records import Keys, Reader, Span

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.ciphers import aead
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from mtlslab.errors import TranscriptError
+from mtlslab.failures import TranscriptError
 from mtlslab.handshake.codepoints import CONTENT_TYPES, CipherSuite
 
 HEADER_LENGTH = 5

@@ -26,7 +26,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Literal, TypeVar
 
-from mtlslab import errors
+from mtlslab import errors, failures
 
 System = Literal["Debian/Ubuntu", "macOS", "Windows"]
 
@@ -123,11 +123,11 @@ def find(name: str, folder: str | os.PathLike[str] = ".") -> Path:
     cure = f"install it: {program.install[system()]}" if program else "install it, or give its whole path"
     if found is None:
         problem = "there is no program to run there" if is_path else "it is not on the PATH"
-        raise errors.ProgramMissing(name, problem, cure)
+        raise failures.ProgramMissing(name, problem, cure)
     path = Path(found).absolute()
     if program and not re.search(program.pattern, version := _version(path, program.version), re.MULTILINE):
         said = version.splitlines()[0] if version.strip() else "nothing about its version"
-        raise errors.ProgramMissing(name, f"it says {said!r}, and the course needs {program.wanted}", cure)
+        raise failures.ProgramMissing(name, f"it says {said!r}, and the course needs {program.wanted}", cure)
     return path
 
 
@@ -139,17 +139,17 @@ def _search_path() -> str:
 def _version(path: Path, argument: str) -> str:
     try:
         return _run(path.name, [str(path), argument], Path.cwd(), "", 20).stdout
-    except (errors.ProgramMissing, errors.ProgramTimeout):
+    except (failures.ProgramMissing, failures.ProgramTimeout):
         return ""
 
 
-def missing(*names: str) -> tuple[errors.ProgramMissing, ...]:
+def missing(*names: str) -> tuple[failures.ProgramMissing, ...]:
     """Return an error for each program that is missing, in the order of `names`: empty if all are there."""
-    found: list[errors.ProgramMissing] = []
+    found: list[failures.ProgramMissing] = []
     for name in names:
         try:
             find(name)
-        except errors.ProgramMissing as error:
+        except failures.ProgramMissing as error:
             found.append(error)
     return tuple(found)
 
@@ -203,7 +203,7 @@ def _run(command: str, words: list[str], folder: str | os.PathLike[str], stdin: 
             try:
                 exit_code = process.wait(timeout)
             except subprocess.TimeoutExpired:
-                raise errors.ProgramTimeout(command, timeout) from None
+                raise failures.ProgramTimeout(command, timeout) from None
         stdout.seek(0)
         stderr.seek(0)
         return Outcome(command, exit_code, stdout.read(), stderr.read())
@@ -247,7 +247,7 @@ def _started(
             )
         except (OSError, ValueError) as error:
             problem = f"it cannot be started ({getattr(error, 'strerror', None) or error})"
-            raise errors.ProgramMissing(words[0], problem, "check that it is a program for this machine") from None
+            raise failures.ProgramMissing(words[0], problem, "check that it is a program for this machine") from None
         with _ended_with_its_children(process):
             yield process
 
@@ -387,7 +387,7 @@ class Running:
                     return found
                 if exit_code is not None or time.monotonic() > until:
                     said = "\n".join(self._lines["stderr"])
-                    raise errors.ProgramFailed(self.command, exit_code, said, awaited)
+                    raise failures.ProgramFailed(self.command, exit_code, said, awaited)
                 self._news.wait(0.05)  # or until there is news: that it has ended, or answers, is none
 
     def _wait_until_it_listens(self, announced: str | None, port: int, timeout: float) -> None:

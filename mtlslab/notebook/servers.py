@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from mtlslab import errors
+from mtlslab import errors, failures
 
 PACKAGES = {
     "uvicorn": "uvicorn",
@@ -36,12 +36,12 @@ _GRACE_SECONDS = 5.0
 """How long a server may take to end when asked to, before its tasks are cancelled."""
 
 
-def missing(*modules: str) -> tuple[errors.ProgramMissing, ...]:
+def missing(*modules: str) -> tuple[failures.ProgramMissing, ...]:
     """Return an error for each module that is not installed, with the cure: empty if all are there."""
     absent = [name for name in modules if importlib.util.find_spec(name) is None]
     where = "Unix only" if sys.platform == "win32" and "gunicorn" in absent else "not installed"
     return tuple(
-        errors.ProgramMissing(name, f"it is {where}", f"{sys.executable} -m pip install {PACKAGES.get(name, name)}")
+        failures.ProgramMissing(name, f"it is {where}", f"{sys.executable} -m pip install {PACKAGES.get(name, name)}")
         for name in absent
     )
 
@@ -157,7 +157,7 @@ class _Running(threading.Thread):
         if not answer:
             self.join(0.5)
             silent = f"it does not answer a TLS client within {timeout:g} s" if self.is_alive() else "it has ended"
-            raise errors.ServerFailed(self.name, self._problem or silent)
+            raise failures.ServerFailed(self.name, self._problem or silent)
 
     def stop(self) -> None:
         for end in (self._asked_to_stop.set, self._cancel):

@@ -15,8 +15,8 @@ import pytest
 
 from given import CURL_VERSION, needs_curl
 from mtlslab import errors, faults, refusals
-from mtlslab.client import Answer
 from mtlslab.contexts import TLSVersion
+from mtlslab.exchanges import Answer
 from mtlslab.faults import FAULTS, Case, Fault, Lab, Setup, wordings
 from mtlslab.refusals import Refusal
 

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from mtlslab import CertificateAuthority, Credential, Server, errors, new_private_key
+from mtlslab import CertificateAuthority, Credential, Server, errors, failures, new_private_key
 from mtlslab.contexts import TLSVersion, server_context
 from mtlslab.credentials import KeyType
 from mtlslab.handshake import Flight, Message, Transcript, codepoints, record, record_from, records
@@ -532,7 +532,7 @@ def test_a_compressed_certificate() -> None:
     assert compressed(1, plain.size - 4, packed)["certificates"] == plain.fields["certificates"]
     assert compressed(2, 99, b"?") == {"algorithm": "brotli", "uncompressed_length": 99}
     for wrong in ((1, plain.size - 5, packed), (1, plain.size, packed), (1, 9, b"?")):
-        with pytest.raises(errors.TranscriptError, match="byte 12: this d"):
+        with pytest.raises(failures.TranscriptError, match="byte 12: this d"):
             compressed(*wrong)
 
 
@@ -559,7 +559,7 @@ def test_another_handshakes_key_log() -> None:
 
 
 def failing(flights: Iterable[tuple[str, bytes]], keylog: str = "") -> tuple[str, int, int, str]:
-    with pytest.raises(errors.TranscriptError) as caught:
+    with pytest.raises(failures.TranscriptError) as caught:
         Transcript.from_bytes(flights, keylog)
     error = caught.value
     assert f"byte {error.offset}" in str(error)
@@ -635,7 +635,7 @@ def test_mutated_handshakes(kind: str) -> None:
         error, again = None, None
         try:
             again = Transcript.from_bytes(flights, keylog)
-        except errors.TranscriptError as refusal:
+        except failures.TranscriptError as refusal:
             error = refusal
             refusals += 1
         assert error is None or 0 <= error.record <= len(source.records) + 40
@@ -657,7 +657,7 @@ def test_mutated_messages(tls: TLSVersion) -> None:
         offset = 0
         try:
             read_handshake_message(Reader(raw, "client"), source.tls_version, source.cipher_suite)
-        except errors.TranscriptError as error:
+        except failures.TranscriptError as error:
             offset = error.offset
         assert 0 <= offset <= len(raw)
 
@@ -797,7 +797,7 @@ def test_record_from_what_is_no_tls_server() -> None:
     with pytest.raises(TimeoutError):
         dial_what_is_no_tls_server(held.append)
     held[0].close()
-    with pytest.raises(errors.TranscriptError, match="plain text"):
+    with pytest.raises(failures.TranscriptError, match="plain text"):
         dial_what_is_no_tls_server(lambda plain: plain.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
     left = dial_what_is_no_tls_server(lambda plain: plain.recv(65536))
     assert isinstance(left.client_error, ssl.SSLEOFError)
@@ -858,7 +858,7 @@ def test_no_changed_reply_makes_a_recording_fail_otherwise() -> None:
     recorded = 0
     with mutants(contexts, seed=2) as port:
         for _ in range(250):
-            with contextlib.suppress(OSError, errors.TranscriptError):
+            with contextlib.suppress(OSError, failures.TranscriptError):
                 heard = record_from("127.0.0.1", port, **ends, timeout=0.5, linger=0.01, say=b"GET / HTTP/1.1\r\n\r\n")  # type: ignore[arg-type]
                 recorded += bool(heard.messages)
     assert recorded > 25

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 import needed_programs
 import notebook_form
-from mtlslab import CertificateAuthority, client_cert, errors
+from mtlslab import CertificateAuthority, client_cert, failures
 from mtlslab.credentials import certificate_pem
 from mtlslab.notebook import exercises, programs, proxies, servers
 from mtlslab.profiles import CLIENT
@@ -44,7 +44,7 @@ def by_the_package(headers: Headers) -> x509.Certificate | None:
         raise ValueError("twice")
     try:
         return client_cert.decode(found[0]) if found else None
-    except errors.HeaderRefused as error:
+    except failures.HeaderRefused as error:
         if error.absent and found[0] != "-":
             return None
         raise
@@ -296,7 +296,7 @@ def test_without_caddy_exercises_say_so(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def _nothing(name: str, *_: object) -> Any:
-    raise errors.ProgramMissing(name, "it is not on the PATH", "install it")
+    raise failures.ProgramMissing(name, "it is not on the PATH", "install it")
 
 
 @pytest.mark.parametrize("absent", ["everything", "hypercorn"])

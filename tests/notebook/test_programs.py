@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mtlslab import errors
+from mtlslab import errors, failures
 from mtlslab.notebook import programs
 
 PYTHON = shlex.quote(Path(sys.executable).as_posix())
@@ -62,12 +62,12 @@ no_modes = pytest.mark.skipif(os.name == "nt", reason="asks for processes as POS
 def test_a_program_that_is_not_there_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The error names the program and the command that installs it on this system."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(errors.ProgramMissing, match=r"^curl: it is not on the PATH; install it: ") as caught:
+    with pytest.raises(failures.ProgramMissing, match=r"^curl: it is not on the PATH; install it: ") as caught:
         programs.find("curl")
     assert programs.PROGRAMS["curl"].install[programs.system()] in caught.value.cure
     assert isinstance(caught.value, FileNotFoundError)
     assert [error.program for error in programs.missing("openssl", "node")] == ["openssl", "node"]
-    with pytest.raises(errors.ProgramMissing):
+    with pytest.raises(failures.ProgramMissing):
         programs.run("curl https://localhost:3000", tmp_path)
 
 
@@ -90,7 +90,7 @@ def test_another_build_of_a_program_counts_as_missing(
     (tmp_path / name).write_text(f"#!/bin/sh\necho '{says}'\n", encoding="utf-8")
     (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(errors.ProgramMissing, match=f"the course needs {programs.PROGRAMS[name].wanted}"):
+    with pytest.raises(failures.ProgramMissing, match=f"the course needs {programs.PROGRAMS[name].wanted}"):
         programs.find(name)
 
 
@@ -146,7 +146,7 @@ def test_what_is_named_is_what_is_run(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("PATH", f"elsewhere{os.pathsep}{os.environ['PATH']}")
     said = [programs.run(command, "lab").stdout for command in ("./openssl version", "../openssl", "other")]
     assert said == ["lab/openssl\n", "openssl\n", "elsewhere/other\n"]
-    with pytest.raises(errors.ProgramMissing, match="no program to run there"):
+    with pytest.raises(failures.ProgramMissing, match="no program to run there"):
         programs.run("./curl --version", "lab")
 
 
@@ -165,9 +165,9 @@ def test_the_programs_of_this_python_come_first(tmp_path: Path, monkeypatch: pyt
         (" \\\n ", errors.OptionRefused, "command: it is empty"),
         ("openssl 'x", errors.OptionRefused, "No closing quotation"),
         ("openssl x\\", errors.OptionRefused, "No escaped character"),
-        ("''", errors.ProgramMissing, "not on the PATH"),
-        (f"{PYTHON} \0", errors.ProgramMissing, "cannot be started"),
-        ("./no-program", errors.ProgramMissing, r"cannot be started \(Exec format error\)"),
+        ("''", failures.ProgramMissing, "not on the PATH"),
+        (f"{PYTHON} \0", failures.ProgramMissing, "cannot be started"),
+        ("./no-program", failures.ProgramMissing, r"cannot be started \(Exec format error\)"),
     ],
 )
 def test_a_command_that_is_none_is_refused(
@@ -199,7 +199,7 @@ def test_what_a_command_leaves_running_is_ended(tmp_path: Path, end: str) -> Non
     if "exit" in end:
         assert programs.run(command, tmp_path, timeout=30).exit_code == 3
     else:
-        with pytest.raises(errors.ProgramTimeout):
+        with pytest.raises(failures.ProgramTimeout):
             programs.run(command, tmp_path, timeout=2)
     assert time.monotonic() - began < 20
     assert is_gone(int((tmp_path / "child").read_text()))
@@ -210,7 +210,7 @@ def test_a_command_that_hangs_is_stopped(tmp_path: Path) -> None:
     command = python(
         tmp_path, "import os, time, pathlib; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(60)"
     )
-    with pytest.raises(errors.ProgramTimeout, match=r"did not end within 1 s") as caught:
+    with pytest.raises(failures.ProgramTimeout, match=r"did not end within 1 s") as caught:
         programs.run(command, tmp_path, timeout=1)
     assert isinstance(caught.value, TimeoutError)
     if os.name == "posix":
@@ -301,7 +301,7 @@ def test_a_server_that_dies_is_quoted(tmp_path: Path) -> None:
     """The error holds the program's exit code and what it wrote to stderr."""
     command = python(tmp_path, "import sys; sys.exit('no such file: server.crt')")
     with (
-        pytest.raises(errors.ProgramFailed, match=r"exit code 1; it said: no such file: server\.crt"),
+        pytest.raises(failures.ProgramFailed, match=r"exit code 1; it said: no such file: server\.crt"),
         programs.serving(command, tmp_path),
     ):
         pass
@@ -311,7 +311,7 @@ def test_a_server_that_never_listens_is_given_up(tmp_path: Path) -> None:
     """A program that says nothing within the time limit is ended, and named."""
     command = python(tmp_path, "import time; time.sleep(60)")
     with (
-        pytest.raises(errors.ProgramFailed, match=r"does not say where it listens; it said: nothing") as caught,
+        pytest.raises(failures.ProgramFailed, match=r"does not say where it listens; it said: nothing") as caught,
         programs.serving(command, tmp_path, timeout=0.5),
     ):
         pass
@@ -373,7 +373,7 @@ def test_a_silent_server_is_waited_for_at_its_port(tmp_path: Path) -> None:
         with pytest.raises(errors.PortInUse), programs.serving(command, tmp_path, port=port):
             pass
     with (
-        pytest.raises(errors.ProgramFailed, match="exit code 1; it said: no"),
+        pytest.raises(failures.ProgramFailed, match="exit code 1; it said: no"),
         programs.serving(python(tmp_path, "import sys; sys.exit('no')"), tmp_path, port=port),
     ):
         pass
@@ -384,9 +384,9 @@ def test_a_line_of_the_log_can_be_waited_for(tmp_path: Path) -> None:
     code = LISTENS.format(port=0, words='f"localhost:{port}"', stream="stdout")
     code = code.replace("time.sleep(60)", "listener.accept(); print('refused: no certificate', file=sys.stderr)")
     with programs.serving(python(tmp_path, code), tmp_path) as server:
-        with pytest.raises(errors.ProgramFailed, match="does not say 'refused'"):
+        with pytest.raises(failures.ProgramFailed, match="does not say 'refused'"):
             server.wait_for("refused", timeout=0.2)
         socket.create_connection(("127.0.0.1", server.port)).close()
         assert server.wait_for("refused") == "refused: no certificate"
-        with pytest.raises(errors.ProgramFailed, match="ended with exit code 0"):
+        with pytest.raises(failures.ProgramFailed, match="ended with exit code 0"):
             server.wait_for("forgiven")

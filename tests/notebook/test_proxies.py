@@ -18,8 +18,13 @@ import pytest
 
 import needed_programs
 from given import LOCALHOST
+<<<<<<< HEAD
 from mtlslab import CertificateAuthority, Request, Server, client_cert, display, errors, request
 from mtlslab.notebook import programs, proxies, servers
+=======
+from mtlslab import CertificateAuthority, Request, Server, client_cert, display, errors, failures, request
+from mtlslab.notebook import programs, proxies
+>>>>>>> eb096c3474f3dd192b5384c51b7b24fcacb75581
 from mtlslab.probe import Report, probe
 from mtlslab.profiles import CLIENT, SERVER
 
@@ -324,13 +329,13 @@ def test_a_missing_proxy_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch,
     """Without the program, the error says how to install it, and nothing is started or left."""
 
     def nothing(name: str, *_: object) -> Path:
-        raise errors.ProgramMissing(name, "it is not on the PATH", "install it")
+        raise failures.ProgramMissing(name, "it is not on the PATH", "install it")
 
     monkeypatch.setattr(programs, "find", nothing)
     error = proxies.missing("caddy")
     assert error is not None
     assert ".[servers]" in str(error)
-    with pytest.raises(errors.ProgramMissing), proxies.running("caddy", CADDY, tmp_path, "127.0.0.1:1"):
+    with pytest.raises(failures.ProgramMissing), proxies.running("caddy", CADDY, tmp_path, "127.0.0.1:1"):
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -354,7 +359,7 @@ def test_a_proxy_that_dies_tells_why(lab: Path) -> None:
     before = set(lab.iterdir())
     bad = CADDY.replace("reverse_proxy", "reverse_prxy")
     with (
-        pytest.raises(errors.ProgramFailed, match="reverse_prxy"),
+        pytest.raises(failures.ProgramFailed, match="reverse_prxy"),
         proxies.running("caddy", bad, lab, "127.0.0.1:1"),
     ):
         pass

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mtlslab import CertificateAuthority, errors, request
+from mtlslab import CertificateAuthority, errors, failures, request
 from mtlslab.contexts import server_context
 from mtlslab.notebook import servers
 from mtlslab.profiles import SERVER
@@ -108,7 +108,7 @@ async def ends(_: socket.socket, __: Stopped) -> None:
 def test_a_server_that_does_not_come_up_says_why(serve: servers.Serve, said: str) -> None:
     """A server that raises, exits or ends at its start is an error with its own words, and nothing is left running."""
     before = threads()
-    with pytest.raises(errors.ServerFailed, match=said) as caught, servers.serving("broken", serve):
+    with pytest.raises(failures.ServerFailed, match=said) as caught, servers.serving("broken", serve):
         pass
     assert caught.value.server == "broken"
     assert threads() == before
@@ -124,7 +124,7 @@ def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
         await asyncio.sleep(3600)
 
     before = threads()
-    with pytest.raises(errors.ServerFailed, match="does not answer"), servers.serving("silent", silent, timeout=0.2):
+    with pytest.raises(failures.ServerFailed, match="does not answer"), servers.serving("silent", silent, timeout=0.2):
         pass
     assert threads() == before
 
@@ -167,7 +167,7 @@ def test_what_is_missing_comes_with_its_cure(monkeypatch: pytest.MonkeyPatch) ->
     found = servers.missing("uvicorn", "aiohttp", "grpc")
     assert [error.program for error in found] == ["uvicorn", "grpc"]
     assert "pip install grpcio" in found[1].cure
-    with pytest.raises(errors.ProgramMissing, match="pip install uvicorn"):
+    with pytest.raises(failures.ProgramMissing, match="pip install uvicorn"):
         servers.uvicorn(None)
 
 
@@ -194,7 +194,7 @@ def test_a_bad_option_is_an_error_at_once(
         from aiohttp import web
 
         application = web.Application()
-    with pytest.raises(errors.ServerFailed, match=name) as caught, getattr(servers, name)(application, **options):
+    with pytest.raises(failures.ServerFailed, match=name) as caught, getattr(servers, name)(application, **options):
         pass
     assert "PRIVATE KEY" not in str(caught.value)
     assert threads() == before

@@ -20,9 +20,10 @@ from cryptography.x509.oid import NameOID
 
 from mtlslab import contexts, errors, refusals
 from mtlslab.authority import CertificateAuthority
-from mtlslab.client import Answer, request
+from mtlslab.client import request
 from mtlslab.contexts import TLSVersion
 from mtlslab.credentials import Credential
+from mtlslab.exchanges import Answer
 from mtlslab.notebook.exercises.guard import Guarded, NotYet, Outcome, contained, expect
 from mtlslab.profiles import CLIENT, SERVER
 from mtlslab.refusals import End

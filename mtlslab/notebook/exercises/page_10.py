@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from mtlslab.authority import CertificateAuthority
-from mtlslab.client import Answer, exchange
+from mtlslab.client import exchange
 from mtlslab.contexts import common, show, trust
 from mtlslab.credentials import Credential, signature_hash
+from mtlslab.exchanges import Answer
 from mtlslab.notebook.exercises.guard import Guarded, Outcome
 from mtlslab.notebook.exercises.judges import Case, NotYet, checker, expect, genuine, try_cases
 from mtlslab.profiles import CLIENT, SERVER

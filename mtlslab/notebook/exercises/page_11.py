@@ -15,10 +15,11 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtlslab import client_cert, display, errors
+from mtlslab import client_cert, display, errors, failures
 from mtlslab.authority import CertificateAuthority
-from mtlslab.client import Answer, request
+from mtlslab.client import request
 from mtlslab.credentials import certificate_pem
+from mtlslab.exchanges import Answer
 from mtlslab.notebook import proxies
 from mtlslab.notebook.exercises.judges import Guarded, NotYet, checker, expect
 from mtlslab.probe import probe
@@ -197,7 +198,7 @@ async def _app(scope: proxies.Scope, _: object, send: Callable[[Any], Any]) -> N
             identify({name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}),
             200,
         )
-    except errors.HeaderRefused as error:
+    except failures.HeaderRefused as error:
         text, status = ("nobody", 200) if error.absent else (str(error), 400)
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % len(text))]})
     await send({"type": "http.response.body", "body": text.encode()})
@@ -233,9 +234,9 @@ def _deployed(configuration: str) -> Iterator[_Deployment]:
         try:
             with proxies.behind(_app) as app, proxies.running("caddy", configuration, folder, app) as caddy:
                 yield _Deployment(folder, caddy.url)
-        except errors.ProgramMissing as error:
+        except failures.ProgramMissing as error:
             raise NotYet(f"this exercise needs it: {error}") from None
-        except errors.ProgramFailed as error:
+        except failures.ProgramFailed as error:
             raise NotYet(f"Caddy does not run with it; its last words: {_last_words(error.stderr)}") from None
 
 
