@@ -15,13 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
-from mtlslab import errors
-from mtlslab.notebook import programs, servers
-=======
 from mtlslab import failures
-from mtlslab.notebook import programs
->>>>>>> eb096c3474f3dd192b5384c51b7b24fcacb75581
+from mtlslab.notebook import programs, servers
 from mtlslab.notebook.programs import Running, free_port, serving
 
 PACKAGES = 'pip install -e ".[servers]"'
@@ -77,12 +72,7 @@ def missing(name: str) -> failures.ProgramMissing | None:
     """Return what is missing to run a proxy and an application behind it, with its cure; None if nothing is."""
     try:
         _find(name)
-<<<<<<< HEAD
-    except errors.ProgramMissing as error:
-=======
-        _find_hypercorn()
     except failures.ProgramMissing as error:
->>>>>>> eb096c3474f3dd192b5384c51b7b24fcacb75581
         return error
     return next(iter(servers.missing("hypercorn")), None)
 
@@ -192,51 +182,5 @@ def behind(app: ASGIApp) -> Iterator[str]:
 
     Raises what `servers.hypercorn` raises.
     """
-<<<<<<< HEAD
     with servers.hypercorn(app) as url:
         yield f"127.0.0.1:{url.rpartition(':')[2]}"
-=======
-    _find_hypercorn()
-    from hypercorn.asyncio import serve
-    from hypercorn.config import Config, Sockets
-
-    config, stop = Config(), asyncio.Event()
-    config.accesslog = config.errorlog = None
-    config.graceful_timeout = 0.2
-    with _listening(unix) as listener:
-        address = str(unix) if unix else f"127.0.0.1:{listener.getsockname()[1]}"
-        # With TLS none, without it ours, for QUIC none.
-        config.create_sockets = lambda: Sockets([], [listener], [])  # type: ignore[method-assign]
-        loop = asyncio.new_event_loop()
-
-        def run() -> None:
-            with asyncio.Runner(loop_factory=lambda: loop) as runner:  # which also ends what hypercorn leaves behind
-                runner.run(serve(app, config, shutdown_trigger=stop.wait))  # type: ignore[arg-type]
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        try:
-            yield address
-        finally:
-            with suppress(RuntimeError):  # it has ended by itself
-                loop.call_soon_threadsafe(stop.set)
-            thread.join()
-
-
-def _find_hypercorn() -> None:
-    if importlib.util.find_spec("hypercorn") is None:
-        raise failures.ProgramMissing("hypercorn", "it is not installed", f"install it: {PACKAGES}")
-
-
-@contextmanager
-def _listening(unix: str | os.PathLike[str] | None) -> Iterator[socket.socket]:
-    if unix is None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            yield listener
-        return
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(os.fspath(unix))
-        Path(unix).chmod(0o600)
-        listener.listen()
-        yield listener
->>>>>>> eb096c3474f3dd192b5384c51b7b24fcacb75581

@@ -18,13 +18,8 @@ import pytest
 
 import needed_programs
 from given import LOCALHOST
-<<<<<<< HEAD
-from mtlslab import CertificateAuthority, Request, Server, client_cert, display, errors, request
-from mtlslab.notebook import programs, proxies, servers
-=======
 from mtlslab import CertificateAuthority, Request, Server, client_cert, display, errors, failures, request
-from mtlslab.notebook import programs, proxies
->>>>>>> eb096c3474f3dd192b5384c51b7b24fcacb75581
+from mtlslab.notebook import programs, proxies, servers
 from mtlslab.probe import Report, probe
 from mtlslab.profiles import CLIENT, SERVER
 
