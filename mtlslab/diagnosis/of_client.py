@@ -29,10 +29,10 @@ _OF_ALERT = {
 
 _BEFORE_ASKING: dict[str | None, tuple[str, ...]] = {
     "protocol_version": ("no-version-in-common",),
-    "handshake_failure": ("no-cipher-in-common", "no-group-in-common"),
+    "handshake_failure": ("no-cipher-in-common", "no-group-in-common", "server-pair-half-written"),
     "insufficient_security": ("no-cipher-in-common",),
 }
-"""What a server may not have found that has not asked for a certificate yet."""
+"""What a server may lack that has not asked for a certificate yet."""
 
 _OF_ISSUER = (None, "unknown_ca", "bad_certificate", "certificate_unknown", "decrypt_error", "access_denied",
               "handshake_failure", "internal_error", "bad_certificate_status_response")  # fmt: skip

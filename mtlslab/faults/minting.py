@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import ssl
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,12 +20,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtlslab import errors
 from mtlslab.authority import CertificateAuthority
-from mtlslab.contexts import hold_against
+from mtlslab.contexts import hold_against, show
 from mtlslab.credentials import (
     Credential,
     PrivateKey,
     certificate_pem,
     new_private_key,
+    private_key_pem,
     signature_hash,
 )
 from mtlslab.exchanges import Answer
@@ -303,6 +305,17 @@ def no_group(lab: Lab) -> Setup:
         tune_client=lambda context: context.set_ecdh_curve("prime256v1"),
         curl=("--curves", "prime256v1"),
     )
+
+
+def loads_half_a_pair(lab: Lab) -> Setting:
+    """Have a server load a new certificate beside its old key, into the context that it serves with."""
+    old_key, new = private_key_pem(lab.server.private_key), lab.server_of(lab.ca)
+
+    def load(context: ssl.SSLContext) -> None:
+        with suppress(ssl.SSLError):  # too late: the old pair is gone
+            show(context, new, old_key)
+
+    return load
 
 
 def renewed_behind_a_pool(case: Case) -> Answer:

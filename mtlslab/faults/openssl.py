@@ -117,7 +117,7 @@ WORDS: dict[str, Any] = {
         "client-name-not-permitted": ("permitted subtree violation",),
         "plain-http-to-tls-port": ("HTTP_REQUEST", "routines::http request"),
         "no-version-in-common": ("unsupported protocol", "UNSUPPORTED_PROTOCOL"),
-        "no-cipher-in-common": ("no shared cipher", "NO_SHARED_CIPHER"),
+        **dict.fromkeys(("no-cipher-in-common", "server-pair-half-written"), ("no shared cipher", "NO_SHARED_CIPHER")),
         "no-group-in-common": (
             "no suitable key share",
             "NO_SUITABLE_KEY_SHARE",

@@ -15,9 +15,9 @@ from cryptography import x509
 from cryptography.x509 import verification
 
 from mtlslab import CertificateAuthority, contexts, request
-from mtlslab.client import Answer
 from mtlslab.contexts import TLSVersion
 from mtlslab.credentials import Credential, certificate_pem
+from mtlslab.exchanges import Answer
 from mtlslab.faults import altered
 from mtlslab.notebook.exercises.judges import handshake
 from mtlslab.profiles import CLIENT, SERVER

@@ -306,7 +306,7 @@ def test_cells_say_what_is_missing_and_do_not_fail(
     """Without a proxy, or without hypercorn, the page runs to its end, and its cells name what is missing."""
     if absent == "hypercorn":
         monkeypatch.setattr(
-            servers, "missing", lambda *_: (errors.ProgramMissing("hypercorn", "it is not here", "install"),)
+            servers, "missing", lambda *_: (failures.ProgramMissing("hypercorn", "it is not here", "install"),)
         )
     else:
         monkeypatch.setattr(programs, "find", _nothing)

@@ -6,8 +6,15 @@ from mtlslab.credentials import (
     new_private_key,
     private_key_pem,
 )
-from mtlslab.faults.minting import encrypted, renewed_behind_a_pool, spoil, spoil_with_pkcs12, to_der
-from mtlslab.faults.verdicts import ACCEPTED, Fault, before_dialling, both, client_has
+from mtlslab.faults.minting import (
+    encrypted,
+    loads_half_a_pair,
+    renewed_behind_a_pool,
+    spoil,
+    spoil_with_pkcs12,
+    to_der,
+)
+from mtlslab.faults.verdicts import ACCEPTED, Fault, Verdict, before_dialling, both, client_has
 
 ROWS = (
     Fault(
@@ -46,6 +53,16 @@ ROWS = (
         client_has(spoil("client.key", encrypted)),
         before_dialling("unreadable-file", in_curl="unreadable-key"),
         "Give the password (password=, curl --pass), or decrypt it: openssl pkey -in client.key -out plain.key.",
+    ),
+    Fault(
+        "server-pair-half-written",
+        "server",
+        "files",
+        "A new certificate was loaded beside the old key, into the context that the server serves with.",
+        lambda lab: replace(lab.good, tune_server=loads_half_a_pair(lab)),
+        both(Verdict("server", "handshake-failure", "handshake_failure", "handshake-failure", "handshake", 35)),
+        "Load the whole pair, into a new context; and put that in the old one's place.",
+        "The message does not speak of a certificate. The server has none left to show; who is connected goes on.",
     ),
     Fault(
         "pool-with-old-certificate",
