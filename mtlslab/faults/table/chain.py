@@ -75,7 +75,7 @@ ROWS = (
             lab.good, server_ca=ca_again(lab.ca, put=[(x509.BasicConstraints(True, None), False)]).certificate
         ),
         by_client("non-conforming", curl=0),
-        "Make the CA again with basicConstraints=critical,CA:TRUE (RFC 5280 §4.2.1.9).",
+        "Make the CA again with basicConstraints = critical, CA:TRUE (RFC 5280 §4.2.1.9).",
         "Only a strict verifier refuses it.",
     ),
     Fault(
@@ -85,7 +85,7 @@ ROWS = (
         "The CA's certificate has no subjectKeyIdentifier.",
         lambda lab: replace(lab.good, server_ca=ca_again(lab.ca, without=(x509.SubjectKeyIdentifier,)).certificate),
         by_client("non-conforming", curl=0),
-        "Make the CA again with subjectKeyIdentifier=hash (RFC 5280 §4.2.1.2).",
+        "Make the CA again with subjectKeyIdentifier = hash (RFC 5280 §4.2.1.2).",
         "Only a strict verifier refuses it.",
     ),
     Fault(
@@ -95,7 +95,7 @@ ROWS = (
         "The server's certificate has no authorityKeyIdentifier.",
         server_shows(lambda lab: again(lab, lab.server, without=(x509.AuthorityKeyIdentifier,))),
         by_client("non-conforming", curl=0),
-        "Have it issued with authorityKeyIdentifier=keyid (RFC 5280 §4.2.1.1).",
+        "Have it issued with authorityKeyIdentifier = keyid (RFC 5280 §4.2.1.1).",
         "Only a strict verifier refuses it.",
     ),
 )
