@@ -246,6 +246,8 @@ def _of_no(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[Finding]:
     evidence = f"the server sent the alert {alert}" if alert else "the server hung up without an alert"
     found = list(of_refusal(Refused(alert, evidence), seen, inquiry.files, inquiry.tls_max))
     reason = "protocol-error" if refusal.reason == "no-client-certificate" else refusal.reason  # it has not asked
+    if seen.asks and inquiry.files.leaf is not None and reason == "protocol-error":
+        reason = "bad-certificate"  # what came last was the client's certificate
     yield from found or [Finding(reason, "likely", evidence, advice=as_sentence(refusal.advice))]
 
 
