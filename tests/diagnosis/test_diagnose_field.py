@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from test_diagnose_hostile import listening
 
 import mtlslab
-from mtlslab import faults
+from mtlslab import errors, faults
 from mtlslab.__main__ import main
 from mtlslab.credentials import certificate_pem
 from mtlslab.diagnosis import Diagnosis
@@ -559,3 +559,10 @@ def test_awkward_files_are_named(change: Callable[[bytes], bytes], said: str | N
 def test_first_words_tell_a_protocol(first: bytes, protocol: str | None) -> None:
     """And what is not known is not guessed."""
     assert recognised(first) == protocol
+
+
+def test_a_url_that_is_none_is_not_quoted_with_its_password() -> None:
+    """A slash in a password makes a port of its beginning: what is said of it does not repeat it."""
+    with pytest.raises(errors.OptionRefused, match="%2F") as refused:
+        mtlslab.diagnose("https://user:p/secret@localhost")
+    assert "secret" not in str(refused.value)
