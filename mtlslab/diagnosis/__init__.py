@@ -83,7 +83,7 @@ def _weighed(of_files: Sequence[Finding], seen: Sequence[Finding], inquiry: Inqu
         told or any(f.likelihood == "certain" for f in seen)
     ):  # then nothing is left to guess
         seen = [f for f in seen if f.likelihood != "possible" or f.cause in _STRICT]
-        seen = [replace(f, likelihood="possible") for f in seen] if told else seen
+        seen = [f if f.likelihood == "certain" and not told else replace(f, likelihood="possible") for f in seen]
     return [*kept, *seen]
 
 

@@ -176,15 +176,24 @@ def _of_no_tls(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[Findi
     if inquiry.call(proxy=None, starttls="proxy-protocol", timeout=short).speaks_tls:
         evidence = f"{said(refusal)}; after a line of the PROXY protocol, it shakes hands"
         yield Finding("wants-proxy-protocol", "certain", evidence)
-    elif not isinstance(seen.error, TimeoutError) and inquiry.call(starttls="postgres", timeout=short).speaks_tls:
-        evidence = "PostgreSQL's own question, whether it speaks TLS, was answered with yes"
-        yield Finding("needs-starttls", "certain", evidence, advice="Ask for it: --starttls postgres.")
+    elif asked := _turns_to_tls(inquiry, seen):
+        protocol, starttls = asked
+        evidence = f"asked in {protocol}'s own way whether it speaks TLS, it turned to it"
+        yield Finding("needs-starttls", "certain", evidence, advice=f"Ask for it: --starttls {starttls}.")
     elif isinstance(seen.error, TimeoutError):
         yield Finding("timed-out", "certain", f"{said(refusal)}: the port accepts, and says nothing")
     elif old := _old_version(inquiry):
         yield Finding("old-tls-only", "certain", f"the server chose {old} when that was offered")
     else:
         yield Finding("connection-lost", "likely", f"{said(refusal)}, before a byte of TLS came back")
+
+
+def _turns_to_tls(inquiry: Inquiry, seen: Call) -> tuple[str, str] | None:
+    """Ask those that wait for their client's first words, and hang up on TLS's."""
+    for protocol in ("PostgreSQL", "LDAP") if not isinstance(seen.error, TimeoutError) else ():
+        if inquiry.call(starttls=_STARTTLS[protocol], timeout=min(SHORT, inquiry.timeout)).speaks_tls:
+            return protocol, _STARTTLS[protocol]
+    return None
 
 
 # --- TLS, and then an end or silence --------------------------------------------------------------
@@ -246,6 +255,8 @@ def _of_no(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[Finding]:
     evidence = f"the server sent the alert {alert}" if alert else "the server hung up without an alert"
     found = list(of_refusal(Refused(alert, evidence), seen, inquiry.files, inquiry.tls_max))
     reason = "protocol-error" if refusal.reason == "no-client-certificate" else refusal.reason  # it has not asked
+    if seen.asks and inquiry.files.leaf is not None and reason == "protocol-error":
+        reason = "bad-certificate"  # what came last was the client's certificate
     yield from found or [Finding(reason, "likely", evidence, advice=as_sentence(refusal.advice))]
 
 

@@ -88,10 +88,10 @@ def _of_certificate(refused: Refused, call: Call, files: Files, tls_max: TLSVers
     """Say what may be wrong with a certificate that was sent."""
     alert, evidence, leaf = refused.alert, refused.evidence, files.sent[0]
     yield from of_rehearsal(call, files, tls_max)
+    yield from _of_lists(evidence, files)
     if alert == "certificate_expired" and leaf.not_valid_after_utc > datetime.now(UTC):
         until = f"{evidence}, and the certificate is valid until {leaf.not_valid_after_utc:%Y-%m-%d}, by our clock"
         named = extension_of(leaf, x509.CRLDistributionPoints) is not None
-        yield from _of_lists(evidence, files)
         clock = Finding("client-clock-or-server-clock", "possible", f"{until}: is the server's clock ahead?")
         crl = Finding("crl-expired", "possible", f"{until}: is the server's list (CRL) past its nextUpdate?")
         yield from (crl, clock) if named else (clock, crl)
@@ -110,7 +110,7 @@ def _of_lists(evidence: str, files: Files) -> Iterator[Finding]:
                 yield Finding("revoked-client", "likely", f"{evidence}; {file}, beside the certificate, lists it")
             elif until is not None and until < datetime.now(UTC):
                 stale = f"{file}, beside the certificate, is past its nextUpdate of {until:%Y-%m-%d}"
-                yield Finding("crl-expired", "likely", f"{evidence}, and the certificate is valid; {stale}")
+                yield Finding("crl-expired", "likely", f"{evidence}; {stale}")
 
 
 def of_rehearsal(call: Call, files: Files, tls_max: TLSVersion | None) -> Iterator[Finding]:
@@ -126,7 +126,7 @@ def of_rehearsal(call: Call, files: Files, tls_max: TLSVersion | None) -> Iterat
         return
     if error is not None and (cause := _OF_VERIFY_CODE.get(error.verify_code)):
         sentence = _NO_CA if cause == "client-issued-by-a-leaf" else ""
-        yield Finding(cause, "certain", f"OpenSSL's verifier says so too: {error.verify_message}", sentence)
+        yield Finding(cause, "certain", f"OpenSSL's verifier refuses it here too: {error.verify_message}", sentence)
     elif error is None and strict is not None:
         yield Finding("client-chain-not-strict", "possible", f"OpenSSL, told to be strict: {strict.verify_message}")
 
@@ -141,6 +141,12 @@ _COMMON_WORDS = {
 def _words(of: str) -> set[str]:
     """Return the words of a name that tell one organisation from another."""
     return {w for w in re.findall(r"[^\W\d_]+", of.lower()) if len(w) > 2} - _COMMON_WORDS
+
+
+def _names_key_of(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
+    """Tell whether a certificate names this very key as its issuer's (RFC 5280 §4.2.1.1)."""
+    issuer, own = extension_of(certificate, x509.AuthorityKeyIdentifier), extension_of(ca, x509.SubjectKeyIdentifier)
+    return bool(issuer and own and issuer.key_identifier == own.digest)
 
 
 def _sounds_below(one: str, above: Sequence[str]) -> bool:
@@ -175,7 +181,10 @@ class Issuer:
     def findings(self) -> Iterator[Finding]:
         """Name what the tests leave."""
         evidence = self.refused.evidence
-        if self.forged and (not self.signers or self._serves_with(self.forged)):
+        if not self.signers and any(_names_key_of(self.top, c) for c in self.forged):
+            seen = f"{evidence}; it names the key of {self.name}, and that key's signature does not fit: it was changed"
+            yield Finding("bad-signature", "certain", seen)
+        elif self.forged and (not self.signers or self._serves_with(self.forged)):
             seen = f"{evidence}; a CA named {self.name} is at hand, and its key is not the one that signed"
             if self.signers:
                 seen = f"{evidence}; the server's certificate is from another CA named {self.name} than the client's"
@@ -231,7 +240,8 @@ class Issuer:
             yield Finding("client-name-not-permitted", "likely", f"{self.refused.evidence}: a rule beside the chain")
         if self._is_link or self._looks_like_link:
             yield Finding("client-without-intermediate", "likely", f"{seen}, an intermediate, which was not sent")
-        yield Finding("unknown-client-ca", "possible" if self.signers else "likely", seen)
+        shared = any(c in self.files.authorities or c in self.call.chain for c in self.signers)
+        yield Finding("unknown-client-ca", "possible" if shared or self._is_link else "likely", seen)
         if not self.signers:
             yield Finding("client-without-intermediate", "possible", f"{self.name} may be an intermediate, not sent")
         yield from self._what_is_left(seen)
@@ -253,8 +263,12 @@ class Issuer:
         leaf, alert = self.files.sent[0], self.refused.alert
         below = len(self.files.sent) - 1 - (self.top.subject == self.top.issuer)
         is_pinned = name(leaf.subject) in self.named and leaf.subject != leaf.issuer
-        if below and alert in (None, "unknown_ca"):
-            sure: Likelihood = "likely" if below >= 2 else "possible"
+        if below and alert in (
+            None,
+            "unknown_ca",
+            "internal_error",
+        ):  # Apache's word for a chain that it finds too long
+            sure: Likelihood = "likely" if below >= 2 or alert == "internal_error" else "possible"
             how_many = "1 CA stands" if below == 1 else f"{below} CAs stand"
             yield Finding("verify-depth", sure, f"{seen}; {how_many} between it and the certificate")
         if below and not self.named:
@@ -267,21 +281,21 @@ class Issuer:
             yield Finding("not-yet-valid-client", "possible" if is_pinned else "likely", clock)
         if responders := _responders(leaf):
             yield Finding("ocsp", "possible", f"the certificate names the OCSP responder {responders[0]}")
-        for cause, alerts, question in _LEFT if self.is_named else _LEFT[-1:]:
+        for cause, alerts, question in _LEFT if self.is_named else _LEFT[:1]:
             if alert in alerts and not (is_pinned and cause == "client-certificate-pinned"):
-                yield Finding(cause, "possible", f"{question.format(self.name)} {seen}")
+                yield Finding(cause, "possible", f"{seen}: {question.format(self.name)}")
 
 
-_ANY = (None, "bad_certificate", "certificate_unknown")
+_ANY = (None, "bad_certificate", "certificate_unknown", "internal_error")
 _LEFT = (
+    ("crl-missing", (*_ANY, "unknown_ca"), "does it check a CRL, and is that there, and fresh?"),
+    ("client-clock-or-server-clock", (None, "certificate_unknown"), "what does its clock say?"),
     (
         "client-certificate-pinned",
         (*_ANY, "unknown_ca"),
-        "Does its file hold CAs, or clients' certificates themselves?",
+        "does its file hold CAs, or clients' certificates themselves?",
     ),
-    ("client-clock-or-server-clock", (None, "certificate_unknown"), "What does its clock say?"),
-    ("client-ca-made-again", (*_ANY, "unknown_ca"), "Is the key of its {} the one that signed?"),
-    ("crl-missing", (*_ANY, "unknown_ca"), "Does it check a CRL, and is that there, and fresh?"),
+    ("client-ca-made-again", (*_ANY, "unknown_ca"), "is the key of its {} the one that signed?"),
 )
 """What is left when nothing more can be tried: the cause, after which alerts, and what would settle it."""
 

@@ -65,7 +65,13 @@ def target(
     rest = rest[user.end() :] if user else rest
     if scheme not in _PORTS:
         raise errors.OptionRefused("url", f"{scheme}:// is not known here; it looks like https://localhost:3000")
-    parsed = check_url(f"{'http' if scheme == 'http' else 'https'}://{rest}")
+    try:
+        parsed = check_url(f"{'http' if scheme == 'http' else 'https'}://{rest}")
+    except errors.OptionRefused:
+        if "@" not in rest:
+            raise
+        problem = "it is not one; write what is special in its user and password in percent: %2F for a slash"
+        raise errors.OptionRefused("url", problem) from None  # which does not quote it: a password may be in it
     if starttls is not None and starttls not in STARTTLS:
         raise errors.OptionRefused("starttls", f"{starttls!r} is not one of {', '.join(STARTTLS)}")
     host, port = parsed.raw_host.decode(), parsed.port or _PORTS[scheme]

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from test_diagnose_hostile import listening
 
 import mtlslab
-from mtlslab import faults
+from mtlslab import errors, faults
 from mtlslab.__main__ import main
 from mtlslab.credentials import certificate_pem
 from mtlslab.diagnosis import Diagnosis
@@ -409,6 +409,49 @@ def test_strictness_does_not_end_the_diagnosis(tmp_path: Path) -> None:
     assert strict.likelihood == "possible"
 
 
+def test_a_changed_certificate_is_not_a_ca_made_again(tmp_path: Path) -> None:
+    """It names the CA's very key, and the signature is not that key's."""
+
+    def mint(lab: Lab) -> Setup:
+        changed = faults.altered(lab.client.certificate, lab.stranger.private_key)
+        return replace(lab.good, client=replace(lab.client, certificate=changed))
+
+    assert causes(staged(mint, tmp_path))[0] == "bad-signature"
+
+
+def test_a_certificate_of_a_public_ca(tmp_path: Path) -> None:
+    """Its next one will not be for clients: said as what will fail, with the date and the source, and nothing more."""
+
+    def mint(lab: Lab) -> Setup:
+        policy = x509.PolicyInformation(x509.ObjectIdentifier("2.23.140.1.2.1"), None)
+        put: list[tuple[x509.ExtensionType, bool]] = [(x509.CertificatePolicies([policy]), False)]
+        client = faults.altered(lab.client.certificate, lab.ca.private_key, put=put)
+        server = faults.altered(lab.server.certificate, lab.ca.private_key, put=put, days=(-1, 300))
+        return replace(
+            lab.good,
+            client=replace(lab.client, certificate=client),
+            server=replace(lab.server, certificate=server),
+        )
+
+    found = staged(mint, tmp_path)
+    assert causes(found) == ["public-ca-clients", "life-over-limit"]
+    assert {f.likelihood for f in found.findings} == {"possible"}
+    assert "July 2026" in found.findings[0].evidence
+    assert "SC-081v3" in found.findings[1].evidence
+
+
+def test_an_underscore_under_a_wildcard(tmp_path: Path) -> None:
+    """OpenSSL lets no wildcard stand for it."""
+
+    def mint(lab: Lab) -> Setup:
+        return replace(lab.good, server=lab.server_of(lab.ca, "*.example.com"))
+
+    with faults.staged(Fault("x", "client", "trust", "", mint, faults.ACCEPTED, ""), tmp_path) as case:
+        files: dict[str, Any] = dict(case.files)
+        found = mtlslab.diagnose(case.url, **files, server_name="a_shop.example.com")
+    assert causes(found) == ["underscore-under-wildcard"]
+
+
 # --- what people have -----------------------------------------------------------------------------
 
 
@@ -516,3 +559,10 @@ def test_awkward_files_are_named(change: Callable[[bytes], bytes], said: str | N
 def test_first_words_tell_a_protocol(first: bytes, protocol: str | None) -> None:
     """And what is not known is not guessed."""
     assert recognised(first) == protocol
+
+
+def test_a_url_that_is_none_is_not_quoted_with_its_password() -> None:
+    """A slash in a password makes a port of its beginning: what is said of it does not repeat it."""
+    with pytest.raises(errors.OptionRefused, match="%2F") as refused:
+        mtlslab.diagnose("https://user:p/secret@localhost")
+    assert "secret" not in str(refused.value)
