@@ -5,6 +5,7 @@ import http.client
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -200,6 +201,36 @@ def test_nobody_resumes_past_a_verdict(
     """A caller who offers the session of the time before gets a whole handshake, with its certificate looked at."""
     again = resumption(serve(), context(tls_max))
     assert [next(again) for _ in range(4)] == [False] * 4
+
+
+def test_who_began_under_the_old_context_does_not_resume_in_it_either(
+    serve: Serve, context: Callable[..., ssl.SSLContext]
+) -> None:
+    """A caller who sends one byte, gets a session elsewhere, and then goes on with that session is refused."""
+    server, mine = serve(timeout=60), context("1.2")
+    with socket.create_connection(("localhost", server.port or 0), 60) as early:
+        early.sendall(b"\x16")  # the first byte of any ClientHello: the context of this handshake is chosen
+        assert server._hall
+        while not any(caller.tls._tls for caller in tuple(server._hall.callers)):
+            time.sleep(0.005)
+        plain = socket.create_connection(("localhost", server.port or 0), 60)
+        with mine.wrap_socket(plain, server_hostname="localhost") as tls:
+            tls.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert b"".join(iter(lambda: tls.recv(4096), b"")).startswith(b"HTTP/1.1 200 ")
+            session = tls.session
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        again = mine.wrap_bio(incoming, outgoing, server_hostname="localhost", session=session)
+        with pytest.raises(ssl.SSLWantReadError):
+            again.do_handshake()
+        early.sendall(outgoing.read()[1:])
+        incoming.write(early.recv(4096))
+        again.do_handshake()
+        assert again.session_reused
+        again.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        early.sendall(outgoing.read())
+        assert early.recv(4096) == b""
+    assert [visit.status for visit in server.visits] == [200, None]
+    assert server.visits[-1].refusal
 
 
 def test_lists_are_held_against_the_whole_chain(
