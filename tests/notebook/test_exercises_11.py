@@ -16,6 +16,7 @@ import notebook_form
 from mtlslab import CertificateAuthority, client_cert, failures
 from mtlslab.credentials import certificate_pem
 from mtlslab.notebook import exercises, programs, proxies, servers
+from mtlslab.notebook.exercises import guard
 from mtlslab.profiles import CLIENT
 from notebook_rules import Notebook
 
