@@ -91,8 +91,8 @@ WRONG: dict[str, tuple[Any, str]] = {
         f'raised ValueError: no such number in line {FAILS_IN_LINE} (raise ValueError("no such number"))',
     ),
     "raises without words": (hostile_words, "raised Wordless"),
-    "sleeps": (sleeps, "has not come back within 0.3 seconds"),
-    "spins": (spins, "has not come back within 0.3 seconds"),
+    "sleeps": (sleeps, "does not come back in time, within 0.3 seconds"),
+    "spins": (spins, "does not come back in time, within 0.3 seconds"),
     "counts": (lambda _: next(COUNT) % 2 == 0, "a pair would be one short"),
     "always": (lambda _: True, "your function says True for the number"),
     "nothing": (lambda _: None, "returns None; let it return bool"),
@@ -239,7 +239,7 @@ def test_a_context_with_functions_in_it_is_guarded(monkeypatch: pytest.MonkeyPat
     context = contexts.server_context(ca.issue("localhost", SERVER, names=["localhost"]), client_ca=ca.certificate)
     context.sni_callback = lambda *_: sleeps(0) and None
     client = contexts.common(ssl.PROTOCOL_TLS_CLIENT)
-    with pytest.raises(NotYet, match="has not come back"):
+    with pytest.raises(NotYet, match="does not come back"):
         judges.handshake(client, context)
 
 

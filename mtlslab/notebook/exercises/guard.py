@@ -70,7 +70,9 @@ class Guarded:
             late = call.is_alive()
             end_threads([call])
         if late:
-            raise NotYet(f"{self.what} has not come back within {PATIENCE} seconds: whoever calls it would wait, too")
+            raise NotYet(
+                f"{self.what} does not come back in time, within {PATIENCE} seconds: whoever calls it would wait, too"
+            )
         return call.outcome
 
     def __call__(self, *given: Any, **options: Any) -> Any:
