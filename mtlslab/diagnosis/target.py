@@ -80,7 +80,7 @@ def target(
     dialled = _dialled(connect_to, host, port)
     implied = _STARTTLS_OF.get(scheme, scheme)
     return Target(
-        shown=f"{scheme}://{authority}{parsed.raw_path.decode().split('?')[0].removesuffix('/')}",
+        shown=f"{starttls or scheme}://{authority}{parsed.raw_path.decode().split('?')[0].removesuffix('/')}",
         scheme=scheme,
         host=dialled[0],
         port=dialled[1],
