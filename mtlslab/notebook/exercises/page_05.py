@@ -277,11 +277,19 @@ def lets_go(answer: Any) -> str:
     return "neither silence nor a letter at a time holds a thread for long, and who asks is answered"
 
 
+class _Quiet(ThreadingHTTPServer):
+    """What a handler raises is its caller's affair, and is not printed under the cell."""
+
+    daemon_threads, block_on_close = True, False
+
+    def handle_error(self, *_: object) -> None:
+        """Print nothing."""
+
+
 @contextmanager
 def _serving(handler: type[BaseHTTPRequestHandler], ca: CertificateAuthority) -> Iterator[int]:
     context = contexts.server_context(ca.issue("localhost", SERVER, names=["localhost"]), client_ca=ca.certificate)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads, server.block_on_close = True, False
+    with _Quiet(("127.0.0.1", 0), handler) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
