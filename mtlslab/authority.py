@@ -9,29 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any
 from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from mtlslab import errors
-from mtlslab.credentials import (
-    UNREADABLE,
-    Credential,
-    KeyType,
-    PrivateKey,
-    belongs,
-    check_common_name,
-    check_text,
-    distinguished_name,
-    general_name,
-    is_issued_by,
-    new_csr,
-    new_private_key,
-    signature_hash,
-    weakness,
-)
+from mtlslab import credentials, errors
+from mtlslab.credentials import UNREADABLE, Credential, KeyType, PrivateKey, distinguished_name, new_csr, signature_hash
 from mtlslab.profiles import CLIENT, ISSUING_CA, KEY_USAGES, PURPOSES, ROOT, Profile
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -58,7 +43,7 @@ class CertificateAuthority:
         self, certificate: x509.Certificate, private_key: PrivateKey, chain: Iterable[x509.Certificate] = ()
     ) -> None:
         """Take a CA certificate with its key. Raises `errors.KeyMismatch`, or `errors.CannotIssue` if it is no CA's."""
-        if not belongs(private_key, certificate):
+        if not credentials.belongs(private_key, certificate):
             raise errors.KeyMismatch("this private key does not belong to this CA certificate; load both from one CA")
         self.certificate, self.private_key, self.chain = certificate, private_key, tuple(chain)
         self._path_length, self._key_identifier = _may_sign(certificate)
@@ -73,7 +58,7 @@ class CertificateAuthority:
         `name` becomes the common name, `days` the lifetime from now.
         Raises `errors.NameRefused`, `errors.KeyTypeRefused`, `errors.CannotIssue`.
         """
-        private_key = new_private_key(key_type)
+        private_key = credentials.new_private_key(key_type)
         csr = new_csr(private_key, name)
         key_identifier = x509.SubjectKeyIdentifier.from_public_key(csr.public_key())
         builder = _builder(csr, ROOT, _validity(days, None, None))
@@ -81,9 +66,8 @@ class CertificateAuthority:
 
     def create_issuing_ca(self, name: str, *, days: int = 365, key_type: KeyType = "ec-p256") -> CertificateAuthority:
         """Make an intermediate CA under this one. It may issue leaves only: pathLenConstraint 0 (RFC 5280 §4.2.1.9)."""
-        private_key = new_private_key(key_type)
-        certificate = self.sign(new_csr(private_key, name), ISSUING_CA, days=days)
-        return CertificateAuthority(certificate, private_key, (certificate, *self.chain))
+        made = self.issue(name, ISSUING_CA, days=days, key_type=key_type)
+        return CertificateAuthority(made.certificate, made.private_key, (made.certificate, *made.chain))
 
     def sign(
         self,
@@ -128,7 +112,7 @@ class CertificateAuthority:
 
         `name` becomes the common name, `names` the subjectAltName. Raises what `new_csr` and `sign` raise.
         """
-        private_key = new_private_key(key_type)
+        private_key = credentials.new_private_key(key_type)
         certificate = self.sign(new_csr(private_key, name, names), profile, days=days, not_before=not_before)
         return Credential(certificate, private_key, self.chain)
 
@@ -138,7 +122,15 @@ class CertificateAuthority:
         `days` is how long the list counts: from then on a verifier that insists on one refuses everybody.
         Raises `errors.CannotIssue`; also for a certificate that another CA issued.
         """
-        builder = _list_of(certificates, self.certificate, days)
+        now, (begin, end), own = datetime.now(UTC), _validity(days, None, None), self.certificate
+        builder = x509.CertificateRevocationListBuilder().issuer_name(own.subject).last_update(begin).next_update(end)
+        builder = builder.add_extension(x509.CRLNumber(int(now.timestamp() * 1e6)), False)  # they grow, §5.2.3
+        for certificate in certificates:
+            if not credentials.is_issued_by(certificate, own):
+                name = distinguished_name(certificate)
+                raise errors.CannotIssue(f"{name} was not issued by this CA: its own CA must revoke it")
+            entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now)
+            builder = builder.add_revoked_certificate(entry.build())
         identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._key_identifier)
         return builder.add_extension(identifier, False).sign(self.private_key, signature_hash(self.private_key))
 
@@ -151,39 +143,33 @@ class CertificateAuthority:
         """Read ca.crt and ca.key from `folder`. Raises what `Credential.load` and the constructor raise."""
         credential = Credential.load(folder, "ca", password=password)
         # A root is who signed itself: an issuing CA may bear its root's name.
-        is_root = is_issued_by(credential.certificate, credential.certificate)
+        is_root = credentials.is_issued_by(credential.certificate, credential.certificate)
         chain = () if is_root else (credential.certificate, *credential.chain)
         return cls(credential.certificate, credential.private_key, chain)
 
 
-_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
-
-
-def _extension(of: x509.Certificate | x509.CertificateSigningRequest, kind: type[_Extension]) -> _Extension | None:
-    try:
-        return of.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
+def _extensions(of: x509.Certificate | x509.CertificateSigningRequest) -> dict[type[x509.ExtensionType], Any]:
+    return {type(extension.value): extension.value for extension in of.extensions}
 
 
 def _may_sign(certificate: x509.Certificate) -> tuple[int | None, x509.SubjectKeyIdentifier]:
     """Return how many CAs may stand below one, and how its certificates point to it, if it is one."""
     name = distinguished_name(certificate)
     try:
-        constraints = _extension(certificate, x509.BasicConstraints)
-        usage = _extension(certificate, x509.KeyUsage)
-        own = _extension(certificate, x509.SubjectKeyIdentifier)
+        found = _extensions(certificate)
     except UNREADABLE:
         raise errors.CannotIssue(f"{name} has extensions that cannot be read: create a new CA") from None
+    constraints, usage = found.get(x509.BasicConstraints), found.get(x509.KeyUsage)
     if constraints is None or not constraints.ca or (usage and not usage.key_cert_sign):
         raise errors.CannotIssue(f"{name} is not a CA: its certificate lacks CA:TRUE or the keyCertSign usage")
-    return constraints.path_length, own or x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
+    own = x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
+    return constraints.path_length, found.get(x509.SubjectKeyIdentifier, own)
 
 
 def _check_proof(csr: x509.CertificateSigningRequest) -> None:
     """Refuse a CSR whose key is weak, or whose signature does not show that the asker holds it (RFC 2986 §3)."""
     try:
-        proven, weak = csr.is_signature_valid, weakness(csr.public_key())
+        proven, weak = csr.is_signature_valid, credentials.weakness(csr.public_key())
     except UNREADABLE as error:
         raise errors.CSRRefused("bad-signature", f"its key or signature cannot be read ({error})") from None
     if weak:
@@ -196,12 +182,11 @@ def _check_proof(csr: x509.CertificateSigningRequest) -> None:
 def _refuse_wishes(csr: x509.CertificateSigningRequest, profile: Profile) -> None:
     """Refuse a CSR that asks for more than the profile gives. What else it asks for is left out."""
     try:
-        constraints = _extension(csr, x509.BasicConstraints)
-        usage = _extension(csr, x509.KeyUsage)
-        purposes = _extension(csr, x509.ExtendedKeyUsage)
+        found = _extensions(csr)
     except UNREADABLE as error:
         raise errors.CSRRefused("bad-request", f"its extensions cannot be read ({error})") from None
-    foreign = set(purposes or ()) - set(profile.extended_key_usage)
+    constraints, usage = found.get(x509.BasicConstraints), found.get(x509.KeyUsage)
+    foreign = set(found.get(x509.ExtendedKeyUsage, ())) - set(profile.extended_key_usage)
     wishes = (
         ("wants-ca", "CA:TRUE" if constraints and constraints.ca else ""),
         ("wants-ca", "to sign certificates or CRLs" if usage and (usage.key_cert_sign or usage.crl_sign) else ""),
@@ -214,20 +199,19 @@ def _refuse_wishes(csr: x509.CertificateSigningRequest, profile: Profile) -> Non
 
 def _checked_names(csr: x509.CertificateSigningRequest, profile: Profile) -> list[x509.GeneralName]:
     """Return the names for the subjectAltName, after checking every one of the CSR's, and its subject."""
-    names = list(_extension(csr, x509.SubjectAlternativeName) or ())
+    names = list(_extensions(csr).get(x509.SubjectAlternativeName, ()))
     try:
         subject = list(csr.subject)
         for attribute in subject:
             if attribute.oid == NameOID.COMMON_NAME:
-                check_common_name(str(attribute.value))
-            check_text(str(attribute.value), _UPPER_BOUNDS.get(attribute.oid, 64))
+                credentials.check_common_name(str(attribute.value))
+            credentials.check_text(str(attribute.value), _UPPER_BOUNDS.get(attribute.oid, 64))
         for name in names:
-            if general_name(str(name.value)) != name:  # as it reads, and of the kind that it looks like
+            if credentials.general_name(str(name.value)) != name:  # as it reads, and of the kind that it looks like
                 raise errors.NameRefused(str(name.value), "this CA vouches for DNS names, IPs and URIs (with ://) only")
-    except errors.NameRefused as refused:
-        raise errors.CSRRefused("bad-name", str(refused)) from None
     except ValueError as error:
-        raise errors.CSRRefused("bad-name", f"its subject cannot be read ({error})") from None
+        problem = str(error) if isinstance(error, errors.NameRefused) else f"its subject cannot be read ({error})"
+        raise errors.CSRRefused("bad-name", problem) from None
     if profile.needs_san and not any(isinstance(name, x509.DNSName | x509.IPAddress) for name in names):
         problem = "its subjectAltName has no host, and the common name must not stand in for one (RFC 9525 §2)"
         raise errors.CSRRefused("no-san", f"{problem}; give names=['localhost']")
@@ -263,22 +247,6 @@ def _validity(days: int, not_before: datetime | None, issuer_end: datetime | Non
         problem = f"the CA's own certificate ends before the new one would begin ({issuer_end:%Y-%m-%d})"
         raise errors.CannotIssue(f"{problem}; create a new CA")
     return not_before or begin - CLOCK_SKEW, min(end, issuer_end or end)
-
-
-def _list_of(
-    revoked: Iterable[x509.Certificate], issuer: x509.Certificate, days: int
-) -> x509.CertificateRevocationListBuilder:
-    """Fill in all of a revocation list (RFC 5280 §5.1) but its issuer's key identifier."""
-    now, (begin, end) = datetime.now(UTC), _validity(days, None, None)
-    builder = x509.CertificateRevocationListBuilder().issuer_name(issuer.subject).last_update(begin).next_update(end)
-    builder = builder.add_extension(x509.CRLNumber(int(now.timestamp() * 1e6)), False)  # later ones are greater, §5.2.3
-    for certificate in revoked:
-        if not is_issued_by(certificate, issuer):
-            name = distinguished_name(certificate)
-            raise errors.CannotIssue(f"{name} was not issued by this CA: its own CA must revoke it")
-        entry = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now)
-        builder = builder.add_revoked_certificate(entry.build())
-    return builder
 
 
 def _builder(

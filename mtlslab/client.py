@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 
 from mtlslab import errors, refusals
-from mtlslab.contexts import FilePath, TLSVersion, client_context
+from mtlslab.contexts import TLSVersion, client_context
+from mtlslab.credentials import FilePath
 from mtlslab.exchanges import Answer
 
 

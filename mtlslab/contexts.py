@@ -6,7 +6,6 @@ this package is made here.
 
 from __future__ import annotations
 
-import os
 import ssl
 import tempfile
 import threading
@@ -17,10 +16,9 @@ from typing import Any, Literal, TypeVar
 
 from cryptography import x509
 
-from mtlslab import errors
-from mtlslab.credentials import Credential, certificate_pem, private_key_pem, read_certificates, read_credential
+from mtlslab import credentials, errors
+from mtlslab.credentials import Credential, FilePath, certificate_pem, private_key_pem
 
-FilePath = str | os.PathLike[str]
 TLSVersion = Literal["1.2", "1.3"]
 ClientAuth = Literal["required", "optional", "none"]
 
@@ -67,11 +65,11 @@ def client_context(
     if cacert is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
-        trusted = read_certificates(cacert)  # ours says what is wrong with a file; OpenSSL's error does not
+        trusted = credentials.read_certificates(cacert)  # ours says what is wrong with a file; OpenSSL's error does not
         with _refused_by_openssl(cacert, "leave out the certificate that it stops at"):
             trust(context, trusted)
     if cert is not None:
-        credential = read_credential(cert, key or cert, password=password)
+        credential = credentials.read_credential(cert, key or cert, password=password)
         with _refused_by_openssl(cert, "have it issued again, and save it as plain PEM"):
             show(context, credential)
     return context
@@ -95,8 +93,7 @@ def server_context(
     if client_auth not in VERIFY_MODES:
         raise errors.OptionRefused("client_auth", f"{client_auth!r} is not one of {', '.join(map(repr, VERIFY_MODES))}")
     if client_ca is None and client_auth != "none":
-        problem = f"client_auth={client_auth!r} needs the CA that client certificates come from"
-        raise errors.OptionRefused("client_ca", problem)
+        raise errors.OptionRefused("client_ca", f"client_auth={client_auth!r} needs the CA of their certificates")
     if not isinstance(credential, Credential):
         raise errors.OptionRefused("credential", f"{credential!r} is not a Credential, such as ca.issue returns")
     context = common(ssl.PROTOCOL_TLS_SERVER)
@@ -120,7 +117,7 @@ class Terms:
 
     def __init__(self, tune: Callable[[ssl.SSLContext], None] | None, **terms: Any) -> None:
         self._lock = threading.Lock()
-        self._tune = tune
+        self._tune = tune or (lambda _: None)
         self._terms: dict[str, Any] = {}
         self.change(**terms)
 
@@ -139,8 +136,7 @@ class Terms:
 
     def _new_context(self, terms: dict[str, Any]) -> ssl.SSLContext:
         context = server_context(**terms)
-        if self._tune is not None:
-            self._tune(context)
+        self._tune(context)
         return context
 
     def next_context(self) -> ssl.SSLContext:
@@ -179,10 +175,8 @@ def trust(context: ssl.SSLContext, certificates: Iterable[x509.Certificate]) -> 
 
 def hold_against(context: ssl.SSLContext, crls: Iterable[x509.CertificateRevocationList]) -> None:
     """Have a context refuse what stands on a revocation list, and whoever's list is missing. No lists: no check."""
-    from cryptography.hazmat.primitives.serialization import Encoding
-
     if lists := all_of("crls", crls, x509.CertificateRevocationList, at_least=0):
-        with _file(b"".join(crl.public_bytes(Encoding.PEM) for crl in lists)) as path:
+        with _file(b"".join(map(certificate_pem, lists))) as path:
             context.load_verify_locations(path)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
 

@@ -110,8 +110,8 @@ def check_text(name: str, most: int = 64) -> str:
     unseen = not name.isprintable() or bool(_BLANK.search(name))
     return _checked(
         name,
-        (not name, f"it is empty; RFC 5280 wants 1 to {most} characters"),
-        (len(name) > most, f"it has {len(name)} characters; RFC 5280 wants 1 to {most} (appendix A.1)"),
+        (not name, "it is empty"),
+        (len(name) > most, f"it has {len(name)} characters, and may have {most}"),
         (unseen, "it holds a control character, half a character (a surrogate) or one that cannot be seen"),
         (name != name.strip(), "it begins or ends with a space"),
     )
@@ -169,9 +169,7 @@ def general_name(name: str) -> x509.GeneralName:
 
     Raises `errors.NameRefused` for one that is none of them (RFC 5280 §4.2.1.6).
     """
-    if not isinstance(name, str) or not name:
-        raise errors.NameRefused(name, "a subject alternative name is text, and not empty")
-    _checked(name, (not name.isprintable(), "it holds a control character, or one that cannot be seen"))
+    check_text(name, 65535)
     if "%" not in name:  # a zone (fe80::1%eth0) has no place in a certificate
         with suppress(ValueError):
             return x509.IPAddress(ipaddress.ip_address(name))
@@ -249,19 +247,17 @@ UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.Un
 
 def belongs(private_key: PrivateKey, certificate: x509.Certificate) -> bool:
     """Tell whether a private key is the one of a certificate. A public key that cannot be read is nobody's."""
-    try:
+    with suppress(*UNREADABLE):
         return certificate.public_key() == private_key.public_key()
-    except UNREADABLE:
-        return False
+    return False
 
 
 def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Tell whether `issuer` has the issuer's name and the key that made the signature (RFC 5280 §6.1.3)."""
-    try:
+    with suppress(Exception):  # of a signature that does not verify, or of a kind of key that cannot
         certificate.verify_directly_issued_by(issuer)
-    except Exception:  # a signature that does not verify, or a kind of key that cannot
-        return False
-    return True
+        return True
+    return False
 
 
 # --- reading PEM files ----------------------------------------------------------------------------
@@ -270,7 +266,6 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
 # `import mtlslab` stays quick.
 
 FilePath = str | os.PathLike[str]
-_LARGEST = 10_000_000
 
 
 def read_credential(certificate_path: FilePath, key_path: FilePath, *, password: str | None = None) -> Credential:
@@ -286,10 +281,8 @@ def _read_both(key_path: FilePath, password: str | None, certificate_path: FileP
     certificate, *chain = read_certificates(certificate_path)
     private_key = read_private_key(key_path, password=password)
     if not belongs(private_key, certificate):
-        raise errors.KeyMismatch(
-            f"the key in {key_path} does not belong to the certificate in {certificate_path}; "
-            "use the key that its CSR was made with, or have a new certificate issued for this key"
-        )
+        problem = f"the key in {key_path} does not belong to the certificate in {certificate_path}"
+        raise errors.KeyMismatch(f"{problem}; use the key that its CSR was made with, or have one issued for this key")
     return Credential(certificate, private_key, tuple(chain))
 
 
@@ -317,11 +310,7 @@ def read_private_key(path: FilePath, *, password: str | None = None) -> PrivateK
     except (AttributeError, UnicodeError):
         raise errors.OptionRefused("password", "it is not text that can be written in UTF-8") from None
     with _parsing(path, "private key") as data:
-        encrypted = b"ENCRYPTED PRIVATE KEY-" in data or b"Proc-Type: 4,ENCRYPTED" in data
-        if encrypted and secret is None:
-            cure = "give its password, or remove it: openssl pkey"
-            raise errors.FileContents(Path(path), "the private key is encrypted", cure)
-        key = load_pem_private_key(data, secret if encrypted else None)
+        key = load_pem_private_key(data, secret if b"ENCRYPTED" in data else None)
         if not isinstance(key, PrivateKey):
             raise UnsupportedAlgorithm("it agrees on secrets, or signs no handshakes")
         return key
@@ -335,7 +324,7 @@ def _parsing(path: FilePath, wanted: str) -> Iterator[bytes]:
         if file.exists() and not file.is_file():
             raise OSError(0, "it is a folder, or a device")  # which may have no end
         with file.open("rb") as opened:
-            data = opened.read(_LARGEST)
+            data = opened.read(10_000_000)
     except FileNotFoundError:
         cure = "check the path, or make the file first"
         raise errors.FileMissing(file, f"there is no such {wanted} file", cure) from None
@@ -345,8 +334,6 @@ def _parsing(path: FilePath, wanted: str) -> Iterator[bytes]:
         raise errors.FileUnreadable(file, problem, cure) from None
     try:
         yield data
-    except errors.MtlslabError:
-        raise
     except UnsupportedAlgorithm:
         problem = "this kind of key does not sign TLS handshakes"
         raise errors.FileContents(file, problem, "use an EC, RSA or Ed25519 key") from None
@@ -366,7 +353,11 @@ def _explain(data: bytes, wanted: str) -> tuple[str, str]:
         (not is_key and key and not crt, "it holds a private key where a certificate is meant", "swap the two files"),
         (b"BEGIN CERTIFICATE REQUEST" in data, f"it holds a CSR where a {wanted} is meant", "have a CA sign it first"),
         (is_key and crt and not key, "it holds a certificate where a private key is meant", "name the file of its key"),
-        (b"ENCRYPTED" in data, "the password does not open it", "check the password"),
+        (
+            b"ENCRYPTED" in data,
+            "the private key is encrypted",
+            "give its password, as openssl pkey takes it",
+        ),
         (True, f"its PEM block is not a well-formed {wanted}", "it may be cut short or damaged: make or copy it again"),
     )
     return next((problem, cure) for holds, problem, cure in explanations if holds)
@@ -380,8 +371,8 @@ def is_pkcs12(data: bytes) -> bool:
 # --- writing files --------------------------------------------------------------------------------
 
 
-def certificate_pem(certificate: x509.Certificate) -> bytes:
-    """Return the certificate as PEM (RFC 7468)."""
+def certificate_pem(certificate: x509.Certificate | x509.CertificateRevocationList) -> bytes:
+    """Return the certificate, or the list of revoked ones, as PEM (RFC 7468)."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
     return certificate.public_bytes(Encoding.PEM)

@@ -17,13 +17,10 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from mtlslab import credentials
-from mtlslab.credentials import UNREADABLE, distinguished_name
+from mtlslab.credentials import UNREADABLE, distinguished_name, printable
 from mtlslab.exchanges import Answer, Visit
 from mtlslab.profiles import KEY_USAGES, PURPOSES
 from mtlslab.refusals import Refusal
-
-printable = credentials.printable
 
 
 @dataclass(frozen=True)
@@ -46,9 +43,7 @@ class Table:
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """Make a `Table` from anything: True and False become yes and no, None a dash. Rows are as long as the headings."""
-    made = tuple(tuple(_words(cell) for cell in row) for row in rows)
-    if any(len(row) != len(headings) for row in made):
-        raise ValueError(f"each row needs {len(headings)} cells, as many as there are headings")
+    made = tuple(tuple(_words(cell) for _, cell in zip(headings, row, strict=True)) for row in rows)
     return Table(tuple(headings), made)
 
 

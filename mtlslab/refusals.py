@@ -38,8 +38,8 @@ class Refusal:
     advice: str
 
     def __repr__(self) -> str:
-        alert = self.alert or "none"
-        return f"<Refusal by the {self.by}: {self.reason}, alert {alert}, curl exit code {self.curl_exit_code}>"
+        told = f"alert {self.alert or 'none'}, curl exit code {self.curl_exit_code}"
+        return f"<Refusal by the {self.by}: {self.reason}, {told}>"
 
 
 @dataclass(frozen=True)
@@ -93,16 +93,14 @@ REASONS: dict[str, Reason] = {
     "crl-expired": _certificate("certificate_expired", (12,), "the issuer's revocation list (CRL) is past nextUpdate",
         "give the {verifier} a fresh CRL; the certificate itself may be good"),
     "wrong-host": _certificate("bad_certificate", (62, 64), "the certificate is not for the name in the URL",
-        "use a name from its subjectAltName, or have it issued with the name you use",
-        "have it issued for the name that the server expects"),
+        "use a name from its subjectAltName, or have it issued for the name that the {verifier} expects"),
     "wrong-purpose": _certificate("unsupported_certificate", (26,),
         "the certificate's extendedKeyUsage, or keyUsage, is not for this end of TLS",
         "have it issued again with extendedKeyUsage {owner}Auth"),
     "non-conforming": _certificate("certificate_unknown", tuple(range(80, 94)),
         "a certificate of the chain breaks a rule of RFC 5280 that strict verifiers hold it to",
         "have the certificate that the message names made again, as version 3 with the extensions of RFC 5280 §4.2"),
-    "invalid-ca": _certificate("unknown_ca", (32, 37, 79),
-        "a certificate of the chain was signed by one that is no CA: no CA:TRUE, or no keyCertSign",
+    "invalid-ca": _certificate("unknown_ca", (32, 37, 79), "the chain holds an issuer without CA:TRUE or keyCertSign",
         "have it issued by a CA; a {owner}'s certificate signs no others"),
     "path-length": _certificate("unknown_ca", (25,), "there are more CAs in the chain than a pathLenConstraint allows",
         "have it issued by the CA that holds the constraint, or that CA issued again with a longer one"),
@@ -113,37 +111,31 @@ REASONS: dict[str, Reason] = {
         "have it issued for a new key: P-256, or RSA of 2048 bits", names="EE_KEY_TOO_SMALL CA_KEY_TOO_SMALL"),
     "weak-signature": _certificate("bad_certificate", (68,), "a signature in the chain rests on a broken hash (SHA-1)",
         "have it issued again, signed with SHA-256", names="CA_MD_TOO_WEAK"),
-    "bad-signature": _certificate("decrypt_error", (4, 7),
-        "a signature does not verify: a changed certificate, or an end without the certificate's private key",
+    "bad-signature": _certificate("decrypt_error", (4, 7), "a signature is wrong: a changed certificate, or other key",
         "check that the {owner} holds the key of its certificate, and sends the right issuer", names="BAD_SIGNATURE"),
     "bad-certificate": _certificate("certificate_unknown", (),
         "the certificate was refused, for a cause that the alert does not tell, or that has no word of its own here",
         "read the {verifier}'s log: the cause is known there"),
     "key-mismatch": _connection(None, "the private key does not belong to the first certificate of the file",
-        "use the key that the certificate's CSR was made with; and in the file, put the certificate before its chain",
-        "KEY_VALUES_MISMATCH KEY_TYPE_MISMATCH"),
+        "use the key of its CSR, and put the certificate before its chain", "KEY_VALUES_MISMATCH KEY_TYPE_MISMATCH"),
     "unreadable-file": _connection(None, "a file is missing, or does not hold the PEM that is meant",
         "read which file the message names, and convert or replace it"),
     "handshake-failure": _connection("handshake_failure",
         "the two ends could not agree on how to speak; under TLS 1.2 also: a client certificate was missing",
         "compare both ends' cipher suites, groups and signature algorithms; under TLS 1.2 also send a certificate",
-        "NO_SHARED_CIPHER NO_SHARED_GROUPS NO_SHARED_SIGNATURE_ALGORITHMS NO_SHARED_SIGATURE_ALGORITHMS "
-        "NO_SUITABLE_SIGNATURE_ALGORITHM NO_SUITABLE_GROUPS NO_SUITABLE_KEY_SHARE NO_CIPHERS_AVAILABLE"),
+        "NO_SHARED_ NO_SUITABLE_ NO_CIPHERS_AVAILABLE"),
     "protocol-version": _connection("protocol_version", "the two ends have no TLS version in common",
         "let both ends speak TLS 1.2 or 1.3", "UNSUPPORTED_PROTOCOL NO_PROTOCOLS_AVAILABLE"),
     "plain-http": _connection(None, "a client spoke HTTP without TLS to a TLS port",
         "write https:// instead of http://", "HTTP_REQUEST HTTPS_PROXY_REQUEST"),
-    "not-tls": _connection(None, "what came back, or came in, is not TLS",
-        "check the port: something else than a TLS server answers there, or something else than a TLS client calls",
+    "not-tls": _connection(None, "what came back, or came in, is not TLS", "check who answers, or calls, at that port",
         "WRONG_VERSION_NUMBER UNKNOWN_PROTOCOL PACKET_LENGTH_TOO_LONG RECORD_LAYER_FAILURE BAD_RECORD_TYPE"),
-    "protocol-error": _connection(None, "one end broke a rule of TLS or of HTTP",
-        "check that nothing between the two ends changes what they send"),
+    "protocol-error": _connection(None, "one end broke a rule of TLS or HTTP", "look for what is in between the two"),
     "connection-refused": _connection(None, "nothing listens at that address", "start the server, or check the port"),
     "connection-lost": _connection(None, "the connection ended in mid-sentence, and no alert said why",
         "read the other end's log; look for a proxy or firewall in between", "UNEXPECTED_EOF_WHILE_READING"),
     "host-not-found": _connection(None, "the host's name has no address", "check its spelling, or its DNS entry"),
-    "timed-out": _connection(None, "the other end did not answer in time",
-        "check that it is running and that no firewall drops its packets"),
+    "timed-out": _connection(None, "the other end did not answer in time", "see that it runs; look for a firewall"),
     "too-long": _connection(None, "the reply is longer than this client reads", "fetch it with another program"),
 }
 """The closed vocabulary of `Refusal.reason`."""
@@ -162,12 +154,11 @@ ALERTS = {
 """The alerts of RFC 8446/9846 §6, those retired since (RFC 5246 §7.2, RFC 6066 §9), and that of RFC 9849."""
 
 _REASON_OF_ALERT = {
-    "close_notify": "connection-lost", "protocol_version": "protocol-version",
+    "close_notify": "connection-lost", "protocol_version": "protocol-version", "unknown_ca": "unknown-ca",
     "handshake_failure": "handshake-failure", "insufficient_security": "handshake-failure",
+    "bad_certificate": "bad-certificate", "certificate_unknown": "bad-certificate", "decrypt_error": "bad-signature",
+    "certificate_revoked": "revoked", "certificate_expired": "expired", "unsupported_certificate": "wrong-purpose",
     "certificate_required": "no-client-certificate",
-    "bad_certificate": "bad-certificate", "certificate_unknown": "bad-certificate", "unknown_ca": "unknown-ca",
-    "certificate_revoked": "revoked", "certificate_expired": "expired",
-    "unsupported_certificate": "wrong-purpose", "decrypt_error": "bad-signature",
 }
 """What an alert tells the end that receives it; any other alert is a protocol-error."""
 
@@ -311,7 +302,7 @@ def _read_name(name: str) -> _Found:
     alert = said[2].lower().replace("cancelled", "canceled") if said else name.lower()
     if (said and (said[1] or alert in ALERTS.values())) or name == "NO_RENEGOTIATION":
         return _Found(reason_of_alert(alert) or "", alert, True)
-    reason = _REASON_OF_NAME.get(name, "protocol-error")
+    reason = next((_REASON_OF_NAME[text] for text in _REASON_OF_NAME if name.startswith(text)), "protocol-error")
     sent = None if name.endswith("_AVAILABLE") else REASONS[reason].alert  # that was before anything was sent
     return _Found(reason, sent, reason == "connection-lost" or name == "UNKNOWN_ERROR")
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from mtlslab import errors
 from mtlslab.client import check_timeout
-from mtlslab.contexts import FilePath, TLSVersion
+from mtlslab.contexts import TLSVersion
+from mtlslab.credentials import FilePath
 from mtlslab.diagnosis import course
 from mtlslab.diagnosis.files import PUT_UP_WITH, Files, of_files, of_loading
 from mtlslab.diagnosis.finding import BLOCKING, Diagnosis, Finding, Unknown, ranked

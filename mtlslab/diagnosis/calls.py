@@ -13,9 +13,9 @@ from typing import Any, Literal, cast
 from cryptography import x509
 
 from mtlslab import failures
+from mtlslab.credentials import printable
 from mtlslab.diagnosis.protocols import PREAMBLES, Declined, lead_in
 from mtlslab.diagnosis.target import Target
-from mtlslab.display import printable
 from mtlslab.handshake import Flight, Message
 from mtlslab.handshake.decoding import Decoder
 from mtlslab.handshake.recording import keylog_of, plain

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from mtlslab.credentials import printable
 from mtlslab.diagnosis.calls import Call
 from mtlslab.diagnosis.finding import Finding, as_sentence
 from mtlslab.diagnosis.inquiry import SHORT, WEB, Inquiry
@@ -19,7 +20,7 @@ from mtlslab.diagnosis.of_reply import NGINX, of_public_cas, of_status, of_succe
 from mtlslab.diagnosis.of_server import is_strictness, of_strictness, of_verification
 from mtlslab.diagnosis.protocols import QUESTIONS, Declined, recognised
 from mtlslab.diagnosis.target import proxy_of_environment
-from mtlslab.display import printable, said
+from mtlslab.display import said
 from mtlslab.exchanges import Answer
 from mtlslab.refusals import Refusal
 

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtlslab import contexts, errors
-from mtlslab.contexts import FilePath, TLSVersion
-from mtlslab.credentials import Credential, PrivateKey, is_issued_by, is_pkcs12, weakness
+from mtlslab.contexts import TLSVersion
+from mtlslab.credentials import Credential, FilePath, PrivateKey, is_issued_by, is_pkcs12, weakness
 from mtlslab.diagnosis.finding import Finding, as_sentence
 from mtlslab.diagnosis.reading import certificates_in, key_in, read_once, unread_by_openssl
 from mtlslab.display import name

@@ -11,10 +11,10 @@ from pathlib import Path
 from cryptography import x509
 
 from mtlslab import refusals
-from mtlslab.credentials import is_issued_by
+from mtlslab.credentials import is_issued_by, printable
 from mtlslab.diagnosis.files import Files, extension_of, is_forged, purpose_missing
 from mtlslab.diagnosis.finding import Finding
-from mtlslab.display import general_names, name, printable, said
+from mtlslab.display import general_names, name, said
 from mtlslab.refusals import Refusal
 
 _OF_WORDS = {

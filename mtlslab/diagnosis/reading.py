@@ -19,8 +19,7 @@ from typing import TypeVar
 from cryptography import x509
 
 from mtlslab import contexts, errors
-from mtlslab.contexts import FilePath
-from mtlslab.credentials import PrivateKey, read_certificates, read_private_key
+from mtlslab.credentials import FilePath, PrivateKey, read_certificates, read_private_key
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 _GLUED = re.compile(rb"-----END [A-Z0-9 ]+-----[ \t]*-----BEGIN")

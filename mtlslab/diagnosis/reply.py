@@ -6,8 +6,8 @@ import re
 
 import h11
 
+from mtlslab.credentials import printable
 from mtlslab.diagnosis.target import Target
-from mtlslab.display import printable
 
 _LONGEST_HEAD = 100 * 1024
 _BEGINNING = b"HTTP/1."

@@ -12,8 +12,8 @@ from cryptography import x509
 
 from mtlslab import display, errors
 from mtlslab.client import check_timeout
-from mtlslab.contexts import FilePath, client_context, show
-from mtlslab.credentials import read_certificates, read_credential
+from mtlslab.contexts import client_context, show
+from mtlslab.credentials import FilePath, read_certificates, read_credential
 from mtlslab.probe import attacks
 from mtlslab.probe.attacks import Attack
 from mtlslab.probe.targets import Markers, lookalike, wire_to
