@@ -158,8 +158,8 @@ CAUSES: Mapping[str, tuple[str, str]] = {
 """By name: what is wrong, and what to do about it."""
 
 IN_GENERAL: Mapping[str, str] = {
-    "wrong-purpose-client": "The client's certificate is not for clients: see its extendedKeyUsage, keyUsage, nsCertType.",
-    "wrong-purpose-server": "The server's certificate is not for servers: see its extendedKeyUsage, keyUsage, nsCertType.",
+    "wrong-purpose-client": "The client's certificate is not for clients: extendedKeyUsage, keyUsage or nsCertType.",
+    "wrong-purpose-server": "The server's certificate is not for servers: extendedKeyUsage, keyUsage or nsCertType.",
     "wildcard-too-deep": "The certificate's wildcard stands for one label, and the name has more in its place.",
     "weak-client-key": "The client's key is too short.",
     "tls-to-plain-port": "The client speaks TLS to a port where something else answers.",
