@@ -156,3 +156,16 @@ CAUSES: Mapping[str, tuple[str, str]] = {
     ),
 }
 """By name: what is wrong, and what to do about it."""
+
+IN_GENERAL: Mapping[str, str] = {
+    "wrong-purpose-client": "The client's certificate is not for clients: extendedKeyUsage, keyUsage or nsCertType.",
+    "wrong-purpose-server": "The server's certificate is not for servers: extendedKeyUsage, keyUsage or nsCertType.",
+    "wildcard-too-deep": "The certificate's wildcard stands for one label, and the name has more in its place.",
+    "weak-client-key": "The client's key is too short.",
+    "tls-to-plain-port": "The client speaks TLS to a port where something else answers.",
+    "no-version-in-common": "The two ends have no TLS version in common.",
+    "version-1-client": "The client's certificate is version 1: it has no extensions at all.",
+    "client-issued-by-a-leaf": "The client's certificate is signed by one that is no CA.",
+    "ca-without-key-usage": "The CA's certificate has no keyUsage, as openssl req -x509 often makes it.",
+}
+"""What is wrong, where the table of faults tells it of the example that it stages."""

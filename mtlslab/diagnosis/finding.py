@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from mtlslab.diagnosis.causes import CAUSES
+from mtlslab.diagnosis.causes import CAUSES, IN_GENERAL
 from mtlslab.display import Table, table
 from mtlslab.exchanges import Answer
 from mtlslab.faults import FAULTS
@@ -35,7 +35,7 @@ class Finding:
     @property
     def what(self) -> str:
         """What is wrong, in a sentence."""
-        return self.sentence or _known(self.cause)[0]
+        return self.sentence or IN_GENERAL.get(self.cause) or _known(self.cause)[0]
 
     @property
     def cure(self) -> str:

@@ -23,7 +23,7 @@ import mtlslab
 from mtlslab import errors, faults
 from mtlslab.__main__ import main
 from mtlslab.credentials import certificate_pem
-from mtlslab.diagnosis import Diagnosis
+from mtlslab.diagnosis import Diagnosis, Finding
 from mtlslab.diagnosis.protocols import recognised
 from mtlslab.faults import Fault, Lab, Setup
 
@@ -450,6 +450,14 @@ def test_an_underscore_under_a_wildcard(tmp_path: Path) -> None:
         files: dict[str, Any] = dict(case.files)
         found = mtlslab.diagnose(case.url, **files, server_name="a_shop.example.com")
     assert causes(found) == ["underscore-under-wildcard"]
+
+
+@pytest.mark.parametrize("name", ["wrong-purpose-client", "wildcard-too-deep", "weak-client-key", "version-1-client"])
+def test_no_staged_example_is_told_as_a_fact(name: str) -> None:
+    """The table's sentence is about what a page stages; what is said of a real connection is not."""
+    said = Finding(name, "certain", "").what
+    assert said != faults.FAULTS[name].sentence
+    assert not any(word in said for word in ("example.com", "serverAuth", "1024", "article"))
 
 
 # --- what people have -----------------------------------------------------------------------------
