@@ -217,8 +217,8 @@ class _Hall:
 
     def is_settled(self) -> bool:
         """Tell whether there is nobody who has only just come, and of whom a visit may still come."""
-        recently = time.monotonic() - _SETTLE_SECONDS
-        return all(caller.is_decided or caller.since < recently for caller in tuple(self.callers))
+        undecided = [c for c in tuple(self.callers) if not c.is_decided and c.state is not State.ANSWERING]
+        return not any(time.monotonic() - caller.since < _SETTLE_SECONDS for caller in undecided)
 
     def drain(self, timeout: float) -> int:
         there = tuple(self.callers)
@@ -230,7 +230,7 @@ class _Hall:
         known = [caller for caller in tuple(self.callers) if caller.tls.client == certificate]
         for caller in known:
             self.loop.call_soon_threadsafe(caller.transport.abort)
-        _left_of(self, known, _STOP_SECONDS)
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result()  # by then, their sockets are closed
         return len(known)
 
     # --- what connections ask of it: `mtlslab.connection.Keeper`
