@@ -94,8 +94,7 @@ class CertificateAuthority:
             # RFC 5280 §4.2.1.6: with an empty subject, the SAN is all there is, and critical.
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=not list(csr.subject))
         if profile.ca and self._path_length == 0:
-            problem = "this CA's pathLenConstraint is 0: it may issue leaves, but no CA (RFC 5280 §4.2.1.9)"
-            raise errors.CannotIssue(problem)
+            raise errors.CannotIssue("pathLenConstraint 0: this CA issues leaves, and no CA (RFC 5280 §4.2.1.9)")
         return _signed(builder, self.certificate.subject, self._key_identifier, self.private_key)
 
     def issue(
@@ -175,8 +174,9 @@ def _check_proof(csr: x509.CertificateSigningRequest) -> None:
     if weak:
         raise errors.CSRRefused("weak-key", weak)
     if not proven:
-        problem = "it was not signed with the private key of its public key, or changed since; make it again"
-        raise errors.CSRRefused("bad-signature", problem)
+        raise errors.CSRRefused(
+            "bad-signature", "its own private key did not sign it, or it was changed: make it again"
+        )
 
 
 def _refuse_wishes(csr: x509.CertificateSigningRequest, profile: Profile) -> None:

@@ -161,8 +161,7 @@ def show(context: ssl.SSLContext, credential: Credential, key_pem: bytes | None 
     """
     if key_pem is None:
         if credential.certificate.public_key() != credential.private_key.public_key():
-            name = credential.certificate.subject.rfc4514_string()
-            raise errors.KeyMismatch(f"the private key does not belong to the certificate of {name!r}")
+            raise errors.KeyMismatch(f"the private key does not belong to the certificate of {credential!r}")
         key_pem = private_key_pem(credential.private_key)
     with _file(key_pem + b"".join(map(certificate_pem, (credential.certificate, *credential.chain)))) as path:
         context.load_cert_chain(path)

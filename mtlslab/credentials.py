@@ -169,6 +169,8 @@ def general_name(name: str) -> x509.GeneralName:
 
     Raises `errors.NameRefused` for one that is none of them (RFC 5280 §4.2.1.6).
     """
+    if not isinstance(name, str) or not name:
+        raise errors.NameRefused(name, "a subject alternative name is text, and not empty")
     check_text(name, 65535)
     if "%" not in name:  # a zone (fe80::1%eth0) has no place in a certificate
         with suppress(ValueError):
@@ -234,8 +236,7 @@ class Credential:
 def _pair(folder: str | os.PathLike[str], name: str) -> tuple[Path, Path]:
     check_common_name(name)
     if name.startswith(".") or re.search(r'[:*?"<>|]', name) or _DEVICE.fullmatch(name):
-        rule = 'a file name does not begin with a dot, hold any of :*?"<>| or name a device of Windows'
-        raise errors.NameRefused(name, rule)
+        raise errors.NameRefused(name, 'a file name has no leading dot, none of :*?"<>|, and is no device of Windows')
     if not isinstance(folder, str | os.PathLike) or not isinstance(os.fspath(folder), str):
         raise errors.OptionRefused("folder", f"{folder!r} is not the path of a folder")
     return Path(folder) / f"{name}.crt", Path(folder) / f"{name}.key"
@@ -282,7 +283,8 @@ def _read_both(key_path: FilePath, password: str | None, certificate_path: FileP
     private_key = read_private_key(key_path, password=password)
     if not belongs(private_key, certificate):
         problem = f"the key in {key_path} does not belong to the certificate in {certificate_path}"
-        raise errors.KeyMismatch(f"{problem}; use the key that its CSR was made with, or have one issued for this key")
+        cure = "use the key that its CSR was made with, or have a new certificate issued for this key"
+        raise errors.KeyMismatch(f"{problem}; {cure}")
     return Credential(certificate, private_key, tuple(chain))
 
 

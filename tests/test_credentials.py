@@ -135,7 +135,7 @@ def test_alternative_names_are_told_apart(name: str, kind: x509.GeneralName) -> 
 
 
 BAD_NAMES = [
-    ("", "empty"),
+    ("", "not empty"),
     (None, "text"),
     ("local host", "letters, digits"),
     ("local_host", "letters, digits"),
