@@ -244,8 +244,7 @@ def _validity(days: int, not_before: datetime | None, issuer_end: datetime | Non
     except OverflowError:
         raise errors.CannotIssue(f"days={days} ends after the year 9999, the last a certificate can name") from None
     if issuer_end is not None and issuer_end <= begin:
-        problem = f"the CA's own certificate ends before the new one would begin ({issuer_end:%Y-%m-%d})"
-        raise errors.CannotIssue(f"{problem}; create a new CA")
+        raise errors.CannotIssue(f"the CA ends before this would begin ({issuer_end:%Y-%m-%d}); create a new CA")
     return not_before or begin - CLOCK_SKEW, min(end, issuer_end or end)
 
 
