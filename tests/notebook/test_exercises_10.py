@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 from mtlslab import Reply
 from mtlslab.identity import Identity
 from mtlslab.notebook import exercises
+from mtlslab.notebook.exercises import guard as guard_module
 from mtlslab.notebook.exercises import page_10
 
 OTHER_KINDS = [0, "", "yes", [], {}, object(), b"\x00", 3.5, {"a": 1}, ["a"], ("a", "b"), ("north", None), lambda: 1]
@@ -301,8 +302,9 @@ def test_a_careless_guard_learns_what_it_lets_happen(name: str) -> None:
         assert re.search(hint, said.text), said.text
 
 
-def test_an_application_that_never_answers_is_given_up() -> None:
+def test_an_application_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checker does not wait for ever, and leaves no thread of the answer's behind that keeps Python alive."""
+    monkeypatch.setattr(guard_module, "PATIENCE", 0.5)
 
     async def endless(scope: Any, receive: Any, send: Any) -> None:
         while True:
