@@ -32,7 +32,7 @@ def read(der: bytes) -> tuple[x509.CertificateSigningRequest, list[str], list[st
         if not csr.is_signature_valid:
             return None
         san = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound):
+    except Exception:
         return None
     names = [str(one.value) for one in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     return csr, names, [str(name.value) for name in san]
@@ -90,6 +90,15 @@ def rejects_what_it_cannot_read(der: bytes, names: set[str]) -> bool:
     return csr.is_signature_valid and may_sign(der, names)
 
 
+def surprised(der: bytes, names: set[str]) -> bool:
+    """The solution as it once was: it expects two kinds of error."""
+    try:
+        x509.load_der_x509_csr(der).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except (ValueError, x509.ExtensionNotFound):
+        return False
+    return may_sign(der, names)
+
+
 COUNT = itertools.count()
 
 DESKS: dict[str, tuple[Any, str | None]] = {
@@ -122,6 +131,7 @@ DESKS: dict[str, tuple[Any, str | None]] = {
         "says True for a request for a longer name",
     ),
     "no SAN wanted": (no_san_wanted, "says True for a request without a SAN"),
+    "surprised": (surprised, "your function raised UnsupportedGeneralNameType"),
     "raises": (rejects_what_it_cannot_read, "your function raised ValueError"),
     "knows EC": (lambda der, names: len(der) < 400 and may_sign(der, names), "says False for"),
     "counts": (lambda der, names: next(COUNT) % 24 < 6 or may_sign(der, names), "Not yet: your function says True"),

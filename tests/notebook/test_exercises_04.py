@@ -49,8 +49,16 @@ def signed(one: x509.Certificate, issuer: x509.Certificate, flag: bool = True) -
 
 
 def names(leaf: x509.Certificate) -> list[str]:
-    san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    try:
+        san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
     return san.get_values_for_type(x509.DNSName)
+
+
+def wants_a_san(chain: list[x509.Certificate], *_: Any) -> bool:
+    """The solution as it once was: it does not expect a leaf without one."""
+    return bool(chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName))
 
 
 QUESTIONS: dict[str, Callable[..., bool]] = {
@@ -150,6 +158,7 @@ VERIFIERS: dict[str, tuple[Any, str | None]] = {
     ),
     "one link": (lambda c, *a: len(c) == 1 and verifier()(c, *a), "says False for a server below an issuing CA"),
     "servers alone": (lambda *a: a[3].endswith(".example") and verifier()(*a), "raised AttributeError"),
+    "wants a SAN": (lambda *a: wants_a_san(*a) and verifier()(*a), "raised ExtensionNotFound"),
     "raises": (lambda *a: verifier()(*a) or 1 / 0, "raised ZeroDivisionError: division by zero in line"),
     "four arguments": (lambda chain, roots, purpose, host: (chain, roots, purpose, host), "raised TypeError"),
     "True": (True, "is wanted itself"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from mtlslab import errors
 from mtlslab.authority import CertificateAuthority
@@ -115,6 +115,10 @@ def _spoilt(honest: bytes, host: str) -> Iterator[tuple[str, bytes, str]]:
         "that is no request",
     )
     yield "nothing at all", b"", "that is no request"
+    x400 = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, bytes.fromhex("3002a300"))
+    odd, key = x509.CertificateSigningRequestBuilder().subject_name(csr.subject), new_private_key()
+    der = odd.add_extension(x400, critical=False).sign(key, signature_hash(key)).public_bytes(Encoding.DER)
+    yield "a request for a name of a kind that the library cannot read", der, "nobody can say what it asked for"
 
 
 @checker("a function that takes a CSR and returns a CSR")

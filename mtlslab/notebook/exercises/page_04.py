@@ -98,6 +98,8 @@ class _Chains:
         yield "a leaf that another key has signed", "anybody could write it", (forged, self.middle.certificate), {}
         other = root.issue(self.host, SERVER, names=["other.example"]).certificate
         yield "a leaf with the host in its common name alone", "a common name is free text", (other,), {}
+        unnamed = altered(server, root.private_key, without=(x509.SubjectAlternativeName,))
+        yield "a leaf without a subjectAltName", "a common name is free text", (unnamed,), {}
         longer = root.issue(self.host, SERVER, names=[f"{self.host}.example.com", f"my{self.host}"]).certificate
         yield "a leaf for longer names", "somebody else's host would pass for this one", (longer,), {}
         client = root.issue(self.host, CLIENT, names=[self.host]).certificate
