@@ -150,7 +150,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "15.5.20": "421 Misdirected Request",
         "15.5.2": "401 Unauthorized",
     },
-    "9112": {"9.6": "Tear-down"},
+    "9112": {"6.3": "Message Body Length", "9.6": "Tear-down"},
     "9113": {"3.4": "HTTP/2 Connection Preface", "9.2.3": "TLS 1.3 Features"},
     "9325": {"4.2": "Cipher Suites for TLS 1.2"},
     "9440": {
