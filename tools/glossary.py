@@ -16,11 +16,13 @@ import notebook_form
 GLOSSARY = notebook_form.NOTEBOOKS / "glossary.ipynb"
 
 NO_TERMS = {
+    "anyExtendedKeyUsage",
     "chose",
     "family",
     "let in",
     "no extension at all",
     "other",
+    "serial number",
     "step 5 as written",
     "the Certificate says who, the CertificateVerify proves it",
     "there",
@@ -40,7 +42,8 @@ def terms(prose: str) -> Iterator[tuple[str, str]]:
         for found in re.finditer(r"\*\*([^*]+)\*\*", flat):
             term, begins_item = found[1], re.fullmatch(r"[-*] ", flat[: found.start()]) is not None
             stressed = term in NO_TERMS or len(term.split()) > 5 or not re.fullmatch(r"[A-Za-z].*[^.:?!,]", term)
-            if not stressed and not (begins_item and not term[0].islower()):
+            heads = not term[0].islower() and (begins_item or flat.startswith(":", found.end()))
+            if not stressed and not heads:
                 yield term, _sentence(flat, found.start())
 
 
@@ -48,7 +51,8 @@ def _sentence(text: str, at: int) -> str:
     ends = [end.end() for end in re.finditer(r"[.?!]\)?(?= +[A-Z`*(])", text)]
     begin = max((end for end in ends if end <= at), default=0)
     end = min((end for end in ends if end > at), default=len(text))
-    return text[begin:end].strip().removeprefix("- ")
+    sentence = text[begin:end].strip().removeprefix("- ")
+    return sentence.removeprefix("(") if sentence.count("(") > sentence.count(")") else sentence
 
 
 def table(folder: Path = notebook_form.NOTEBOOKS) -> str:

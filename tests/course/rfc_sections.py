@@ -76,6 +76,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "5280": {
         "3.2": "Certification Paths and Trust",
+        "3.3": "Revocation",
         "4.1": "Basic Certificate Fields",
         "4.1.1.1": "tbsCertificate",
         "4.1.1.3": "signatureValue",

@@ -42,7 +42,7 @@ ROWS = (
         root_missing,
         by_server("unknown-ca"),
         "Give the server the root too: nginx's ssl_client_certificate takes both in one file.",
-        "Go, and Python from 3.13 on, let a chain end at any certificate they trust; OpenSSL by itself does not.",
+        "Go, and Python's default context from 3.13 on, end a chain at any CA they trust; OpenSSL by itself does not.",
     ),
     Fault(
         "self-signed-client",
