@@ -258,7 +258,7 @@ FUNCTIONS: dict[str, tuple[Any, str | None]] = {
     "no names": (without_names, "with its own key's signature and another's name"),
     "one kind of key": (only_ecdsa, "for a root with an RSA key, your function raised TypeError"),
     "four extensions": (lambda c: len(c.extensions) == 4 and honest_is_root(c), "says False for a root without"),
-    "EC keys' signatures": (by_hand(), "says True for an RSA root with a bit of its signature flipped"),
+    "EC keys' signatures": (by_hand(), "Not yet: your function says True for"),
     "one hash": (by_hand(rsa=honest_is_root), "says False for a root with a P-384 key"),
     "six calls": (lambda c: next(COUNT) % 18 < 7 or honest_is_root(c), "Not yet: your function says"),
     "as it once was": (as_found_first, "for a certificate whose own key cannot sign, your function raised TypeError"),
