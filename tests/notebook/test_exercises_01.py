@@ -57,6 +57,8 @@ PEM: dict[str, tuple[Any, str | None]] = {
     "by ssl": (ssl.DER_cert_to_PEM_cert, None),
     "by cryptography": (lambda der: certificate_pem(x509.load_der_x509_certificate(der)).decode(), None),
     "with CR LF": (partial(wrapped, newline="\r\n"), None),
+    "with a line break that is none": (partial(wrapped, newline="\u2028"), "the first line says what follows"),
+    "with a form feed": (partial(wrapped, newline="\f"), "the first line says what follows"),
     "one long line": (partial(wrapped, width=10**6), "a strict parser wants 64"),
     "76, as in e-mail": (lambda der: f"{BEGIN}\n{base64.encodebytes(der).decode()}{END}\n", "wants 64"),
     "63": (partial(wrapped, width=63), "wants 64"),

@@ -5,8 +5,9 @@ import itertools
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
@@ -70,6 +71,31 @@ def one_key(name: str, days: int) -> Any:
     return altered(ca.certificate, KEY, put=put, public_key=KEY), KEY
 
 
+@cache
+def kept(name: str, days: int) -> Any:
+    return root()(name, days)
+
+
+def guessable(name: str, days: int) -> Any:
+    ca, key = (
+        CertificateAuthority.create(name, days=days),
+        ec.derive_private_key(int.from_bytes(name.encode()[-8:]), ec.SECP256R1()),
+    )
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    above = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+    return altered(ca.certificate, key, put=[LEAD, (own, False), (above, False)], public_key=key), key
+
+
+class Pair(NamedTuple):
+    """Two, with names."""
+
+    certificate: x509.Certificate
+    key: Any
+
+
+FOR_LOCALHOST = x509.NameConstraints([x509.DNSName("localhost")], None)
+
+
 def weak(name: str, days: int) -> Any:
     ca, key = CertificateAuthority.create(name, days=days), ec.generate_private_key(ec.SECP192R1())
     return altered(ca.certificate, key, put=[LEAD], public_key=key), key
@@ -87,8 +113,10 @@ ROOTS: dict[str, tuple[Any, str | None]] = {
     "keyUsage not critical": (root((SIGNS, False)), None),
     "no AKI": (root(without=(x509.AuthorityKeyIdentifier,)), None),
     "a list of the two": (again(lambda pair: [*pair]), None),
-    "no path length": (root((x509.BasicConstraints(True, None), True)), "a CA below it signed for localhost"),
-    "path length 1": (root((x509.BasicConstraints(True, 1), True)), "a CA below it signed for localhost"),
+    "a named tuple": (again(lambda pair: Pair(*pair)), None),
+    "an extension more": (root((UNKNOWN[0], False)), None),
+    "no path length": (root((x509.BasicConstraints(True, None), True)), "a CA below it signed for "),
+    "path length 1": (root((x509.BasicConstraints(True, 1), True)), "a CA below it signed for "),
     "not critical": (root((x509.BasicConstraints(True, 0), False)), "a strict client refuses a server"),
     "CA:FALSE": (root((x509.BasicConstraints(False, None), True)), "cannot sign for anybody"),
     "no basicConstraints": (root(without=(x509.BasicConstraints,)), "cannot sign for anybody"),
@@ -109,6 +137,9 @@ ROOTS: dict[str, tuple[Any, str | None]] = {
     "a year": (root(days=800), "it lives longer: a stolen key would, too"),
     "a day": (root(days=1), "it ends before"),
     "one and the same": (lambda *_: ONCE, "it made CN=practice-ca"),
+    "kept by name": (kept, "its roots share a key"),
+    "a key made of the name": (guessable, "its roots share a key"),
+    "for localhost alone": (root((FOR_LOCALHOST, True)), "a strict client refuses a server"),
     "one key for all": (one_key, "its roots share a key"),
     "a weak key": (weak, "could be worked out"),
     "the certificate alone": (again(lambda pair: pair[0]), "let it return two"),
@@ -187,6 +218,20 @@ def only_ecdsa(certificate: x509.Certificate) -> bool:
     return True
 
 
+def by_hand(rsa: Callable[[x509.Certificate], bool] = lambda c: only_names(c) and only_flag(c)) -> Any:
+    """Verify EC signatures by hand, always with SHA-256, and those of other keys in another way."""
+
+    def made(certificate: x509.Certificate) -> bool:
+        try:
+            if not isinstance(certificate.public_key(), ec.EllipticCurvePublicKey):
+                return rsa(certificate)
+            return only_names(certificate) and only_flag(certificate) and only_ecdsa(certificate)
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+            return False
+
+    return made
+
+
 def as_found_first(certificate: x509.Certificate) -> bool:
     """The solution as it once was: it does not expect a key that cannot sign."""
     try:
@@ -213,6 +258,8 @@ FUNCTIONS: dict[str, tuple[Any, str | None]] = {
     "no names": (without_names, "with its own key's signature and another's name"),
     "one kind of key": (only_ecdsa, "for a root with an RSA key, your function raised TypeError"),
     "four extensions": (lambda c: len(c.extensions) == 4 and honest_is_root(c), "says False for a root without"),
+    "EC keys' signatures": (by_hand(), "Not yet: your function says True for"),
+    "one hash": (by_hand(rsa=honest_is_root), "says False for a root with a P-384 key"),
     "six calls": (lambda c: next(COUNT) % 18 < 7 or honest_is_root(c), "Not yet: your function says"),
     "as it once was": (as_found_first, "for a certificate whose own key cannot sign, your function raised TypeError"),
     "an attribute": (lambda certificate: certificate.nothing, "raised AttributeError"),

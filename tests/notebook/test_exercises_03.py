@@ -85,6 +85,27 @@ def no_san_wanted(der: bytes, names: set[str]) -> bool:
     return may_sign(der, names)
 
 
+def network(name: str) -> str:
+    return name.rpartition(".")[0] if name[:1].isdigit() and "." in name else name
+
+
+def of_kinds(*kinds: Any) -> Callable[[bytes, set[str]], bool]:
+    """A function that looks at names of some kinds, and lets the others be."""
+
+    def desk(der: bytes, names: set[str]) -> bool:
+        if (found := read(der)) is None:
+            return False
+        san = found[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return {*found[1], *(str(name.value) for name in san if isinstance(name, kinds))} <= names
+
+    return desk
+
+
+def ec_alone(der: bytes, names: set[str]) -> bool:
+    """Verify the signature of requests as short as those of EC keys are."""
+    return unproven(der, names) if len(der) > 500 else may_sign(der, names)
+
+
 def rejects_what_it_cannot_read(der: bytes, names: set[str]) -> bool:
     csr = x509.load_der_x509_csr(der)
     return csr.is_signature_valid and may_sign(der, names)
@@ -130,6 +151,28 @@ DESKS: dict[str, tuple[Any, str | None]] = {
         built_on(lambda _, cn, san, names: all(any(one.startswith(name) for name in names) for one in [*cn, *san])),
         "says True for a request for a longer name",
     ),
+    "the end": (
+        built_on(lambda _, cn, san, names: all(any(one.endswith(name) for name in names) for one in [*cn, *san])),
+        "says True for a request for a name below",
+    ),
+    "a part": (
+        built_on(lambda _, cn, san, names: all(any(one in name for name in names) for one in [*cn, *san])),
+        "says True for a request for a part of the name",
+    ),
+    "common names with a dot": (
+        built_on(lambda _, cn, san, names: {*(one for one in cn if "." in one or ":" in one), *san} <= names),
+        "says True for a request with a person as its common name",
+    ),
+    "the address's network": (
+        built_on(lambda _, cn, san, names: {network(one) for one in [*cn, *san]} <= {network(one) for one in names}),
+        "says True for a request for a neighbour's address",
+    ),
+    "no URIs": (of_kinds(x509.DNSName, x509.IPAddress, x509.RFC822Name, x509.DirectoryName), "for another URI"),
+    "usual kinds": (
+        of_kinds(x509.DNSName, x509.IPAddress, x509.RFC822Name, x509.DirectoryName, x509.UniformResourceIdentifier),
+        "says True for a request for a name of a rare kind",
+    ),
+    "the signature of EC keys": (ec_alone, "an RSA request with a bit of its signature flipped"),
     "no SAN wanted": (no_san_wanted, "says True for a request without a SAN"),
     "surprised": (surprised, "your function raised UnsupportedGeneralNameType"),
     "raises": (rejects_what_it_cannot_read, "your function raised ValueError"),

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,7 +12,8 @@ import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from mtlslab import CertificateAuthority, Credential
@@ -59,6 +60,22 @@ def names(leaf: x509.Certificate) -> list[str]:
 def wants_a_san(chain: list[x509.Certificate], *_: Any) -> bool:
     """The solution as it once was: it does not expect a leaf without one."""
     return bool(chain[0].extensions.get_extension_for_class(x509.SubjectAlternativeName))
+
+
+def values(leaf: x509.Certificate) -> list[str]:
+    return [str(name.value) for name in leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value]
+
+
+def ec_signed(one: x509.Certificate, issuer: x509.Certificate) -> bool:
+    return isinstance(issuer.public_key(), ec.EllipticCurvePublicKey) and signed(one, issuer)
+
+
+def ec_links(chain: list[x509.Certificate], *_: Any) -> bool:
+    return all(ec_signed(one, issuer) for one, issuer in pairwise(chain))
+
+
+def ec_end(chain: list[x509.Certificate], roots: list[x509.Certificate], *_: Any) -> bool:
+    return any(ec_signed(chain[-1], root) for root in roots)
 
 
 QUESTIONS: dict[str, Callable[..., bool]] = {
@@ -156,6 +173,31 @@ VERIFIERS: dict[str, tuple[Any, str | None]] = {
         verifier(host=lambda c, *a: a[2] in (None, *names(c[0])[:1])),
         "says False for a server below a",
     ),
+    "two links": (
+        lambda c, *a: len(c) < 3 and verifier()(c, *a),
+        "says False for a server below two issuing CAs",
+    ),
+    "the first link and the end": (
+        verifier(links=lambda chain, *_: len(chain) < 2 or signed(*chain[:2])),
+        "below an issuing CA that the CA above it did not sign",
+    ),
+    "the first flag": (
+        verifier(links=lambda chain, *_: all(signed(*two, flag=two[0] is chain[0]) for two in pairwise(chain))),
+        "below two issuing CAs, the upper of which is no CA",
+    ),
+    "the end of the CAs' dates": (
+        verifier(
+            dates=lambda chain, *asked: (
+                QUESTIONS["dates"](chain[:1], *asked) and all(asked[-1] <= c.not_valid_after_utc for c in chain)
+            )
+        ),
+        "below an issuing CA that has not begun",
+    ),
+    "a name of any kind": (
+        verifier(host=lambda chain, *asked: asked[2] in (None, *values(chain[0]))),
+        "says True for a leaf with the host as a URI",
+    ),
+    "EC keys": (verifier(links=ec_links, end=ec_end), "Not yet: your function says False for a server"),
     "one link": (lambda c, *a: len(c) == 1 and verifier()(c, *a), "says False for a server below an issuing CA"),
     "servers alone": (lambda *a: a[3].endswith(".example") and verifier()(*a), "raised AttributeError"),
     "wants a SAN": (lambda *a: wants_a_san(*a) and verifier()(*a), "raised ExtensionNotFound"),
@@ -233,6 +275,75 @@ def by_hand(
     return altered(made, CA.private_key, put=put, public_key=mock.Mock(public_key=csr.public_key), **changed)
 
 
+def below(name: str) -> bool:
+    return "*" not in name and name.endswith(".mesh.example")
+
+
+def by_rule(
+    rule: Callable[[str], bool] = below,
+    common: Callable[[list[str]], list[str]] = lambda found: found,
+    oids: tuple[x509.ObjectIdentifier, ...] = (),
+) -> Callable[[Any], Any]:
+    """The solution, with another rule for names, or for some of them alone."""
+
+    def made(csr: x509.CertificateSigningRequest) -> Any:
+        san = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        subject = [str(one.value) for one in csr.subject if not oids or one.oid in oids]
+        asked = [*common(subject), *(str(name.value) for name in san)]
+        if not all(isinstance(name, x509.DNSName) for name in san) or not all(map(rule, asked)):
+            raise ValueError(asked)
+        return CA.sign(csr, SERVICE, days=30)
+
+    return made
+
+
+def raw(csr: x509.CertificateSigningRequest, name: str = "") -> Any:
+    """Certify names as they are, with cryptography alone."""
+    checked(csr)
+    if not csr.is_signature_valid:
+        raise ValueError("no proof of possession")
+    name = name or str(next(iter(csr.subject)).value)
+    san = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    put = [(san, False), (x509.SubjectKeyIdentifier.from_public_key(csr.public_key()), False)]
+    model = CA.issue(name, SERVICE, names=["a.mesh.example"]).certificate
+    key = mock.Mock(public_key=csr.public_key)
+    return altered(model, CA.private_key, put=put, public_key=key, days=(0, 30))
+
+
+def usage(*given: str) -> x509.KeyUsage:
+    every: tuple[str, ...] = (
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+    )
+    every += ("key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+    return x509.KeyUsage(**{name: name in given for name in every})
+
+
+def copies_lists(csr: x509.CertificateSigningRequest) -> Any:
+    wished = [e.value for e in csr.extensions if isinstance(e.value, x509.KeyUsage) and not e.value.key_cert_sign]
+    return altered(by_hand(csr), CA.private_key, put=[(value, True) for value in wished])
+
+
+TWO, DAYS = cycle((1, 2)), cycle(range(1, 29))
+
+
+def numbered(made: x509.Certificate, serial: int) -> x509.Certificate:
+    builder = x509.CertificateBuilder(
+        made.issuer, made.subject, made.public_key(), serial, made.not_valid_before_utc, made.not_valid_after_utc
+    )
+    for extension in made.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    return builder.sign(CA.private_key, hashes.SHA256())
+
+
+AT = x509.UniformResourceIdentifier("http://ca.mesh.example/")
+LIST = x509.CRLDistributionPoints([x509.DistributionPoint([AT], None, None, None)])
+SERVICE_AT = x509.AuthorityInformationAccess([x509.AccessDescription(AuthorityInformationAccessOID.OCSP, AT)])
+
+
 def again(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda csr: change(issue(csr))
 
@@ -251,6 +362,26 @@ EVERYTHING = (x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage, x509.
 AUTHORITIES: dict[str, tuple[Any, str | None]] = {
     "refuses": (issue, None),
     "leaves out": (by_hand, None),
+    "with an address of its own list": (lambda csr: altered(issue(csr), CA.private_key, put=[(LIST, False)]), None),
+    "with an address of its own service": (
+        lambda csr: altered(issue(csr), CA.private_key, put=[(SERVICE_AT, False)]),
+        None,
+    ),
+    "the first common name": (by_rule(common=lambda found: found[:1]), "refuse a request for a second common name"),
+    "one wildcard": (by_rule(lambda name: name != "*.mesh.example" and name.endswith(".mesh.example")), "a wildcard"),
+    "the domain itself": (
+        by_rule(lambda name: below(f"a.{name}") and ("." + name).endswith(".mesh.example")),
+        "the domain itself",
+    ),
+    "a name that C cuts short": (raw, "a request for a name with a null byte"),
+    "the unit": (by_rule(oids=(NameOID.COMMON_NAME,)), "admins is in the certificate"),
+    "a name of its own": (lambda csr: altered(raw(csr, "root"), CA.private_key), "Not yet: "),
+    "signs lists": (
+        lambda csr: altered(issue(csr), CA.private_key, put=[(usage("digital_signature", "crl_sign"), True)]),
+        "could revoke",
+    ),
+    "copies keyUsage without keyCertSign": (copies_lists, "could revoke"),
+    "two serial numbers": (lambda csr: numbered(issue(csr, days=next(DAYS)), next(TWO)), "share a serial number"),
     "a week": (lambda csr: issue(csr, days=7), None),
     "by ca.sign alone": (lambda csr: CA.sign(csr, SERVICE, days=30), "Not yet: it did not refuse a request for"),
     "names of the SAN alone": (san_alone, "Not yet: it did not refuse"),

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
 from threading import Timer
@@ -95,6 +96,7 @@ def _from_default(lab: Path) -> ssl.SSLContext:
         changed(_no_tls_1_2),
         changed(lambda made, _: setattr(made, "num_tickets", 0)),
         changed(lambda made, _: made.set_alpn_protocols(["http/1.1"])),
+        changed(lambda made, _: made.set_ciphers("ECDHE+AESGCM")),
         changed(lambda made, lab: made.load_verify_locations(lab / "ca.crt")),
     ],
 )
@@ -109,6 +111,13 @@ def _lax(made: ssl.SSLContext, _: Path) -> None:
 
 def _timeless(made: ssl.SSLContext, _: Path) -> None:
     made.verify_flags |= ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME
+
+
+def _flag(flag: int) -> Callable[[ssl.SSLContext, Path], None]:
+    def change(made: ssl.SSLContext, _: Path) -> None:
+        made.verify_flags |= ssl.VerifyFlags(flag)
+
+    return change
 
 
 def _folder_of_others(made: ssl.SSLContext, lab: Path) -> None:
@@ -135,6 +144,10 @@ class Pretends(ssl.SSLContext):
         (changed(lambda made, _: setattr(made, "maximum_version", ssl.TLSVersion.TLSv1_2)), "nothing to show"),
         (changed(_lax), "does not verify strictly"),
         (changed(_timeless), "expired gets in"),
+        (changed(lambda made, _: made.set_ciphers("DEFAULT:@SECLEVEL=0")), "keys that can be worked out"),
+        (changed(lambda made, lab: setattr(made, "keylog_filename", str(lab / "keys.log"))), "reads every word"),
+        (changed(_flag(0x10)), "verify_flags"),  # X509_V_FLAG_IGNORE_CRITICAL
+        (changed(_flag(0x40)), "verify_flags"),  # X509_V_FLAG_ALLOW_PROXY_CERTS
         (changed(lambda made, lab: made.load_verify_locations(lab / "other" / "ca.crt")), "other authorities too"),
         (changed(lambda made, lab: made.load_verify_locations(lab / "namesake" / "ca.crt")), "other authorities too"),
         (changed(lambda made, lab: made.load_verify_locations(lab / "stranger.crt")), "other authorities too"),
@@ -231,7 +244,20 @@ def normalising(request: Request) -> Any:
     return app()(replace(request, path=path))
 
 
-@pytest.mark.parametrize("right", [app(), app(under_admin=by_parts), AppObject(), app(methods=("GET", "OPTIONS"))])
+def first(opens: Callable[[Request, list[str]], bool]) -> Callable[[Request], Any]:
+    """An app that is right but for what it lets through first."""
+    return lambda asked: f"Hello {''.join(dns_names(asked)[:1])}\n" if opens(asked, dns_names(asked)) else app()(asked)
+
+
+def numbered(request: Request) -> Any:
+    """Statuses as http has them."""
+    said = app()(request)
+    return Reply(said.text, HTTPStatus(said.status)) if isinstance(said, Reply) else said
+
+
+@pytest.mark.parametrize(
+    "right", [app(), app(under_admin=by_parts), numbered, AppObject(), app(methods=("GET", "OPTIONS"))]
+)
 def test_the_right_app_is_right(right: Any) -> None:
     """Whole names and whole path segments are right, in whatever form the function comes."""
     assert exercises.authorizing_app(right).correct
@@ -297,6 +323,12 @@ def _raises(request: Request) -> Any:
         (app(elsewhere=200), "gets 404"),
         (app(forbidden=401), "for alice alone"),
         (_counts(), ""),
+        (first(lambda asked, names: asked.path == "/" and len(names) == 1), "another method is another way in"),
+        (first(lambda asked, names: asked.path == "/admin" and names == ["alice"]), "another method is another way in"),
+        (first(lambda asked, names: asked.path == "/" and len(names) > 1), "is nobody yet"),
+        (first(lambda asked, names: asked.path == "/" and asked.client is not None and not names), "is nobody yet"),
+        (first(lambda asked, _: asked.client is None and asked.method == "POST"), "is nobody yet"),
+        (app(under_admin=lambda path: by_parts(path) and path.count("/") < 4), "what is below /admin is for alice"),
     ],
 )
 def test_an_app_that_decides_wrongly_is_told_about_whom(wrong: Any, hint: str) -> None:

@@ -3,11 +3,15 @@
 import re
 import threading
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from mtlslab import Reply
@@ -112,6 +116,16 @@ def raises(certificate: x509.Certificate, authority: x509.Certificate) -> str | 
     )
 
 
+def ec_alone(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    key = authority.public_key()
+    try:
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        key.verify(certificate.signature, certificate.tbs_certificate_bytes, ec.ECDSA(hashes.SHA256()))
+    except (AssertionError, InvalidSignature):
+        return False
+    return True
+
+
 WRONG_READERS: dict[str, tuple[Callable[..., Any], str]] = {
     "the common name": (
         reader(common_names, lambda found: found[0] if found else None),
@@ -138,6 +152,20 @@ WRONG_READERS: dict[str, tuple[Callable[..., Any], str]] = {
         reader(match=lambda host: re.fullmatch(r"([a-z0-9-]+)\.callers\.example", host)),
         "looks like|letters and digits",
     ),
+    "an underscore": (reader(match=lambda host: re.fullmatch(r"([a-z0-9_]+)\.callers\.example", host)), "letters and"),
+    "a set of names": (
+        reader(lambda certificate: list(set(hosts(certificate)))),
+        "two DNS names that are the same",
+    ),
+    "a letter first": (
+        reader(match=lambda host: re.fullmatch(rf"([a-z][a-z0-9]*){PATTERN[12:]}", host)),
+        "stays outside",
+    ),
+    "three letters at least": (
+        reader(match=lambda host: re.fullmatch(rf"([a-z0-9]{{3,}}){PATTERN[12:]}", host)),
+        "stays outside",
+    ),
+    "EC by hand": (reader(signed=ec_alone), "another kind of key: an honest"),
     "several labels": (reader(match=lambda host: re.fullmatch(r"(.+)\.callers\.example", host)), "Not yet"),
     "an empty name": (reader(match=lambda host: re.fullmatch(r"([a-z0-9]*)\.callers\.example", host)), "empty name"),
     "nobody's signature": (reader(signed=lambda *_: True), "any authority|whoever can edit"),
@@ -208,8 +236,15 @@ def segments(path: str) -> bool:
 
 @pytest.mark.parametrize(
     "right",
-    [guard(), guard(refused=404), guard(plain=segments), Application(), guard(path=lambda s: s["raw_path"].decode())],
-    ids=["by a pattern", "with 404", "by segments", "a class", "by the raw path"],
+    [
+        guard(),
+        guard(nobody=HTTPStatus.UNAUTHORIZED),
+        guard(refused=404),
+        guard(plain=segments),
+        Application(),
+        guard(path=lambda s: s["raw_path"].decode()),
+    ],
+    ids=["by a pattern", "an HTTPStatus", "with 404", "by segments", "a class", "by the raw path"],
 )
 def test_a_right_guard_is_right(right: Callable[..., Any]) -> None:
     """Patterns, segments, the path as it came, another status from 400 to 499, a class: all are right."""
@@ -250,12 +285,48 @@ def synchronous(scope: dict[str, Any], receive: Any, send: Any) -> None:
     pass
 
 
+def who_asks(scope: dict[str, Any]) -> Any:
+    return scope.get("state", {}).get("who")
+
+
+def healthy(who: Any, how: str, there: str) -> bool:
+    return bool(who) and (how, there) == ("GET", "/health")
+
+
+class Whatever(int):
+    """A number that is equal to any, and greater, and less."""
+
+    __hash__ = int.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __le__ = __ge__ = __lt__ = __gt__ = __eq__
+
+
 WRONG_GUARDS: dict[str, tuple[Callable[..., Any], str]] = {
     "every place is below": (guard(below=lambda *_: True), "forgiving|anybody|no rule|begins alike"),
     "startswith without a slash": (
         guard(below=lambda path, place: path.startswith(place)),
         "reportsx is another place|begins alike",
     ),
+    "anybody may delete": (
+        guard(health=lambda who, how, there: bool(who) and (how == "DELETE" or (how, there) == ("GET", "/health"))),
+        "belongs to others|no rule",
+    ),
+    "guests may post": (
+        guard(health=lambda who, how, there: (who == "mallory" and how == "POST") or healthy(who, how, there)),
+        "mallory gets 200",
+    ),
+    "carol puts": (
+        guard(health=lambda who, how, there: (who, how) == ("carol", "PUT") or healthy(who, how, there)),
+        "by carol gets 200",
+    ),
+    "nobody posts": (
+        guard(who=lambda scope: who_asks(scope) or (scope["method"] != "GET" and "alice")),
+        "by nobody gets",
+    ),
+    "a status that is whatever you like": (guard(nobody=Whatever(401), refused=Whatever(403)), "the status is"),
     "any path": (guard(plain=lambda _: True), "forgiving server"),
     "no dots after a slash only": (guard(plain=lambda path: "/../" not in path), "forgiving server"),
     "no double dots": (guard(plain=lambda path: ".." not in path), "forgiving server"),

@@ -116,6 +116,17 @@ def or_none(headers: Headers) -> Any:
         return None
 
 
+class Lookalike:
+    """Says that it is a certificate, and equal to any."""
+
+    __class__ = x509.Certificate  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 WRONG_READERS: dict[str, tuple[Any, str]] = {
     "the first of two": (wrong(first=True), "came twice"),
     "the last of two": (wrong(last=True), "came twice"),
@@ -129,6 +140,9 @@ WRONG_READERS: dict[str, tuple[Any, str]] = {
     "padding added": (wrong(pad=True), "one Base64"),
     "another spelling": (wrong(respelt=True), "one Base64"),
     "no longest": (wrong(longest=10**9), "16,384"),
+    "too long a longest": (wrong(longest=17000), "16,384"),
+    "too short a longest": (wrong(longest=16000), "as long as this one"),
+    "a lookalike": (lambda headers: strict(headers) and Lookalike(), "the x509.Certificate itself"),
     "an underscore": (wrong(name=lambda name: name.lower().replace("_", "-") == "client-cert"), "Client_Cert"),
     "its beginning": (wrong(name=lambda name: name.lower().startswith("client-cert")), "another header"),
     "its end": (wrong(name=lambda name: name.lower().endswith("client-cert")), "another header"),

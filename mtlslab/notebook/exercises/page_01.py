@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -36,7 +37,7 @@ def pem_by_hand(answer: Any) -> str:
         text = to_pem(der)
         expect(type(text) is not bytes, "it returns bytes, and a PEM file is text: b64encode(...).decode()")
         expect(type(text) is str, f"it returns {type(text).__name__}; let it return the text of a PEM file, a str")
-        lines, right = text.splitlines(), ssl.DER_cert_to_PEM_cert(der).splitlines()
+        lines, right = re.split(r"\r\n|\r|\n", text.rstrip("\r\n")), ssl.DER_cert_to_PEM_cert(der).splitlines()
         expect(lines[:1] == [FIRST], f"the first line says what follows: {FIRST}")
         expect(lines[-1:] == [LAST], f"the last line is a line of its own: {LAST}")
         expect(

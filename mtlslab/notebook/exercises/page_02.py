@@ -9,7 +9,8 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import x25519
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
@@ -37,8 +38,8 @@ __all__ = ["root_on_a_short_lead", "tells_roots"]
 def root_on_a_short_lead(answer: Any) -> str:
     """Want a function that makes strict roots with a path length of 0."""
     make_root, public_keys = Guarded(answer), set()
-    for days in random.sample((7, 30, 400), 3):
-        name = fresh_name()
+    asked = [(fresh_name(), days) for days in random.sample((7, 30, 400), 3)]
+    for name, days in [*asked, asked[0]]:  # a name and its days do not make the key
         root, key = _pair(make_root(name, days))
         public_keys.add(root.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -47,13 +48,15 @@ def root_on_a_short_lead(answer: Any) -> str:
         expect(_signed_itself(root), "its signature does not verify with its own key: nobody can tell a damaged copy")
         _expect_dates(root, days)
         _expect_strict_clients_content(root, key)
-    expect(len(public_keys) == 3, "its roots share a key: who steals one of them has them all")
+    expect(len(public_keys) == 4, "its roots share a key: who steals one of them has them all")
     return "strict clients take what your roots have signed, and nothing that a CA below them has"
 
 
 def _pair(made: Any) -> tuple[x509.Certificate, PrivateKey]:
-    two = type(made) in (tuple, list) and len(made) == 2
-    expect(two, f"it returned a {type(made).__name__}: let it return two, the certificate and its key")
+    two = isinstance(made, tuple | list)
+    expect(
+        two and len(made) == 2, f"it returned a {type(made).__name__}: let it return two, the certificate and its key"
+    )
     pair = tuple(made)
     root = genuine(pair[0], x509.Certificate, "the first that it returns is no certificate, as .sign makes it")
     real = type(pair[1]).__module__.startswith("cryptography.")
@@ -88,12 +91,13 @@ def _expect_strict_clients_content(root: x509.Certificate, key: PrivateKey) -> N
     except errors.CannotIssue as error:
         raise NotYet(f"it cannot sign for anybody: {error}") from None
     ca._path_length = None  # what it says of itself is to be tried, not believed
-    direct = ca.issue("localhost", SERVER, names=["localhost"])
-    refused = doors(direct, root, partial_chain=False)["server"]
+    host = f"{fresh_name()}.example"
+    direct = ca.issue(host, SERVER, names=[host])
+    refused = doors(direct, root, host, partial_chain=False)["server"]
     expect(not refused, f"a strict client refuses a server that it has signed ({refused}): see `root_extensions`")
-    below = ca.create_issuing_ca("below").issue("localhost", SERVER, names=["localhost"])
-    refused = doors(below, root, partial_chain=False)["server"]
-    expect(bool(refused), "a CA below it signed for localhost, and a strict client took that: see path_length")
+    below = ca.create_issuing_ca("below").issue(host, SERVER, names=[host])
+    refused = doors(below, root, host, partial_chain=False)["server"]
+    expect(bool(refused), f"a CA below it signed for {host}, and a strict client took that: see path_length")
 
 
 @checker("a function that takes a certificate and returns True or False")
@@ -107,9 +111,11 @@ def _roots_and_others() -> Iterator[Case]:
     name, used = fresh_name(), "you would turn away what this root has signed"
     ca, kinds = CertificateAuthority.create(name), {"an RSA": "rsa-2048", "an Ed25519": "ed25519"}
     yield Case("a root", True, used, (ca.certificate,))
+    others: list[tuple[str, x509.Certificate]] = []
     for kind, key_type in kinds.items():
         made: Any = CertificateAuthority.create(name, key_type=key_type)  # type: ignore[arg-type]
         yield Case(f"a root with {kind} key", True, used, (made.certificate,))
+        others.append((f"{kind} root with a bit of its signature flipped", _damaged(made.certificate)))
     lead = (x509.BasicConstraints(True, random.randrange(4)), True)
     for what, changes in {
         "a root with a path length": {"put": [lead]},
@@ -120,6 +126,9 @@ def _roots_and_others() -> Iterator[Case]:
         yield Case(what, True, used, (altered(ca.certificate, ca.private_key, **changes),))  # type: ignore[arg-type]
     for what, certificate, lets in _impostors(ca, name):
         yield Case(what, False, lets, (certificate,))
+    for what, damaged in others:
+        yield Case(what, False, "a damaged file would pass", (damaged,))
+    yield Case("a root with a P-384 key, and SHA-384", True, used, (_with_sha384(ca.certificate),))
 
 
 def _impostors(ca: CertificateAuthority, name: str) -> Iterator[tuple[str, x509.Certificate, str]]:
@@ -130,9 +139,7 @@ def _impostors(ca: CertificateAuthority, name: str) -> Iterator[tuple[str, x509.
     yield "an issuing CA with the name of its root", ca.create_issuing_ca(name).certificate, "another key has signed it"
     forged = altered(ca.certificate, other.private_key)
     yield "a root's copy that another key has signed", forged, "anybody can write Subject = Issuer and CA:TRUE"
-    der = ca.certificate.public_bytes(Encoding.DER)
-    damaged = x509.load_der_x509_certificate(der[:-1] + bytes([der[-1] ^ 1]))
-    yield "a root with a bit of its signature flipped", damaged, "a damaged file would pass"
+    yield "a root with a bit of its signature flipped", _damaged(ca.certificate), "a damaged file would pass"
     renamed = altered(
         ca.certificate, ca.private_key, issuer=ca.issue(fresh_name(), SERVER, names=["x.example"]).certificate.subject
     )
@@ -154,6 +161,18 @@ def _impostors(ca: CertificateAuthority, name: str) -> Iterator[tuple[str, x509.
         _of_an_unknown_kind(name),
         "what you cannot verify, you cannot vouch for",
     )
+
+
+def _damaged(certificate: x509.Certificate) -> x509.Certificate:
+    der = certificate.public_bytes(Encoding.DER)
+    return x509.load_der_x509_certificate(der[:-1] + bytes([der[-1] ^ 1]))
+
+
+def _with_sha384(model: x509.Certificate) -> x509.Certificate:
+    key = ec.generate_private_key(ec.SECP384R1())
+    begin, end = model.not_valid_before_utc, model.not_valid_after_utc
+    builder = x509.CertificateBuilder(model.subject, model.subject, key.public_key(), 1, begin, end)
+    return builder.add_extension(x509.BasicConstraints(True, None), True).sign(key, hashes.SHA384())
 
 
 def _of_an_unknown_kind(name: str) -> x509.Certificate:

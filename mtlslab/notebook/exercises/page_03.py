@@ -27,7 +27,8 @@ def front_desk(answer: Any) -> str:
 
 
 def _requests() -> Iterator[Case]:
-    host, address = f"{fresh_name()}.example", f"192.0.2.{random.randrange(1, 255)}"
+    host, last = f"{fresh_name()}.example", random.randrange(1, 255)
+    address = f"192.0.2.{last}"
     uri, other = f"spiffe://example/{fresh_name()}", f"{fresh_name()}.example"
     own, key = {host, address, uri, f"2001:db8::{random.randrange(1, 9999):x}"}, new_private_key()
 
@@ -50,13 +51,13 @@ def _requests() -> Iterator[Case]:
         "a request for an Ed25519 key": new_csr(new_private_key("ed25519"), host, [address]).public_bytes(Encoding.DER),
     }.items():
         yield Case(what, True, used, (der, set(own)))
-    for what, der, lets in _greedy(signed, host, other):
+    for what, der, lets in _greedy(signed, host, other, last):
         yield Case(what, False, lets, (der, set(own)))
     for what, der, lets in _spoilt(honest, host):
         yield Case(what, False, lets, (der, set(own)))
 
 
-def _greedy(signed: Any, host: str, other: str) -> Iterator[tuple[str, bytes, str]]:
+def _greedy(signed: Any, host: str, other: str, own_address: int) -> Iterator[tuple[str, bytes, str]]:
     posed = f"its owner could pose as {other}"
     yield "a request for somebody else", signed(other, other), posed
     yield "a request with somebody else in its SAN", signed(host, host, other), posed
@@ -77,6 +78,21 @@ def _greedy(signed: Any, host: str, other: str) -> Iterator[tuple[str, bytes, st
         "its owner could pose as every host below example.com",
     )
     yield "a request for another address", signed(host, host, "203.0.113.9"), "its owner could pose as another machine"
+    for what, name in {
+        "a name below": f"www.{host}",
+        "a part of the name": host.partition(".")[2],
+        "a neighbour's address": f"192.0.2.{own_address % 254 + 1}",
+        "another URI": f"spiffe://example/{fresh_name()}",
+    }.items():
+        yield f"a request for {what}", signed(host, host, name), f"its owner could pose as {name}"
+    rare = x509.RegisteredID(x509.ObjectIdentifier("1.2.3.4"))
+    yield (
+        "a request for a name of a rare kind",
+        signed(host, host, rare),
+        "you would sign what nobody has shown to hold",
+    )
+    director = "programs that read the common name believe it"
+    yield "a request with a person as its common name", signed("director", host), director
     longer = f"{host}.example.com"
     yield "a request for a longer name", signed(host, longer), f"{longer} begins with the name, and belongs to others"
     yield (
@@ -105,6 +121,9 @@ def _spoilt(honest: bytes, host: str) -> Iterator[tuple[str, bytes, str]]:
         "nobody has shown to hold the key",
     )
     renamed = honest.replace(host[:6].encode(), host[:5].encode() + bytes([host.encode()[5] ^ 1]))
+    rsa = new_csr(new_private_key("rsa-2048"), host, [host]).public_bytes(Encoding.DER)
+    flipped = rsa[:-1] + bytes([rsa[-1] ^ 1])
+    yield "an RSA request with a bit of its signature flipped", flipped, "nobody has shown to hold the key"
     yield "a request with a letter changed", renamed, "it is not what its owner signed"
     off_the_curve = theirs[:-1] + bytes([theirs[-1] ^ 1])
     yield "a request whose key is none", honest.replace(theirs, off_the_curve), "there is no key in it to certify"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from typing import Any
 
 from cryptography import x509
@@ -47,16 +48,22 @@ class _Chains:
     """Two CAs, one below the other, a namesake and a stranger, and what to ask a verifier about them."""
 
     def __init__(self) -> None:
-        key_type: Any = random.choice(("ec-p256", "rsa-2048"))
+        kinds: list[Any] = random.sample(("ec-p256", "rsa-2048"), 2)
         name = fresh_name()
         self.host, self.now = f"{fresh_name()}.example", datetime.now(UTC)
-        self.root, self.namesake = (CertificateAuthority.create(name, key_type=key_type) for _ in range(2))
-        self.middle = self.root.create_issuing_ca(fresh_name())
+        self.root, self.namesake = (CertificateAuthority.create(name, key_type=kinds[0]) for _ in range(2))
+        self.middle = self.root.create_issuing_ca(fresh_name(), key_type=kinds[1])
         self.stranger = CertificateAuthority.create(fresh_name())
         self.roots = [self.stranger.certificate, self.root.certificate]
         self.server = self.root.issue(self.host, SERVER, names=["first.example", self.host])
         self.below = self.middle.issue(self.host, SERVER, names=[self.host, "last.example"])
         self.client = self.middle.issue(fresh_name(), CLIENT)
+        top = self.root.create_issuing_ca(fresh_name())
+        may = (x509.BasicConstraints(True, 1), True)  # have one more CA below it
+        upper = altered(top.certificate, self.root.private_key, put=[may])
+        lower = CertificateAuthority(upper, top.private_key).create_issuing_ca(fresh_name())
+        deep = lower.issue(self.host, SERVER, names=[self.host])
+        self.deep = (deep.certificate, lower.certificate, upper)
 
     def cases(self) -> Iterator[Case]:
         for what, lets, chain, changes in self._sound():
@@ -80,6 +87,7 @@ class _Chains:
         waits = "honest callers would wait outside"
         yield "a server below a root", waits, (server,), {}
         yield "a server below an issuing CA", waits, (below, self.middle.certificate), {}
+        yield "a server below two issuing CAs", waits, self.deep, {}
         yield "a client", waits, (client, self.middle.certificate), {"purpose": CLIENT_AUTH, "host": None}
         both = [self.namesake.certificate, self.root.certificate]
         yield "a root that has a namesake", "try each root of that name", (server,), {"roots": both}
@@ -102,6 +110,9 @@ class _Chains:
         yield "a leaf without a subjectAltName", "a common name is free text", (unnamed,), {}
         longer = root.issue(self.host, SERVER, names=[f"{self.host}.example.com", f"my{self.host}"]).certificate
         yield "a leaf for longer names", "somebody else's host would pass for this one", (longer,), {}
+        address = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(self.host), x509.DNSName("a.example")])
+        of_a_kind = altered(other, root.private_key, put=[(address, False)])
+        yield "a leaf with the host as a URI", "a CA may never have checked a name of that kind", (of_a_kind,), {}
         client = root.issue(self.host, CLIENT, names=[self.host]).certificate
         yield "a client that poses as a server", "a stolen client.key would run a server", (client,), {}
 
@@ -114,6 +125,14 @@ class _Chains:
         yield "a leaf that a server has signed", "each server could make others", (forged, rogue.certificate), {}
         ended = altered(middle.certificate, self.root.private_key, days=(-9, -1))
         yield "a leaf below an issuing CA that has ended", "it may sign no more", (self.below.certificate, ended), {}
+        early = altered(middle.certificate, self.root.private_key, days=(1, 9))
+        yield (
+            "a leaf below an issuing CA that has not begun",
+            "it may not sign yet",
+            (self.below.certificate, early),
+            {},
+        )
+        yield from self._bad_uppers()
         copied = self.namesake.create_issuing_ca(name)
         fake = copied.issue(self.host, SERVER, names=[self.host]).certificate
         yield "a leaf below an issuing CA of a namesake", "a name proves nothing", (fake, copied.certificate), {}
@@ -125,6 +144,15 @@ class _Chains:
         )
         swapped = (self.below.certificate, copied.certificate)
         yield "a leaf beside an issuing CA that did not sign it", "the links do not hold together", swapped, {}
+
+    def _bad_uppers(self) -> Iterator[tuple[str, str, tuple[x509.Certificate, ...], dict[str, Any]]]:
+        leaf, lower, upper = self.deep
+        forged = altered(lower, self.namesake.private_key)
+        what = "a leaf below an issuing CA that the CA above it did not sign"
+        yield what, "whoever knows its name makes one like it", (leaf, forged, upper), {}
+        no_ca = altered(upper, self.root.private_key, put=[(x509.BasicConstraints(False, None), True)])
+        what = "a leaf below two issuing CAs, the upper of which is no CA"
+        yield what, "each server could make CAs", (leaf, lower, no_ca), {}
 
     def _alone(self) -> tuple[x509.Certificate, ...]:
         return self.namesake.create_issuing_ca(fresh_name()).certificate, self.namesake.certificate
@@ -170,10 +198,10 @@ _OWN |= {"authorityKeyIdentifier"}
 @checker("a function that takes a CSR and returns a certificate, or raises")
 def refuses_the_greedy(answer: Any) -> str:
     """Want a function that signs for services below mesh.example, for both doors and 30 days, and for nobody else."""
-    issue, ca, serials = Guarded(answer), lab_ca("lab-04"), set()
+    issue, ca, made = Guarded(answer), lab_ca("lab-04"), set()
     wishes = [*_wishes()]
     outcomes = {number: issue.attempt(wishes[number][0]) for number in random.sample(range(len(wishes)), len(wishes))}
-    for number, (_, key, host, must_refuse, lets) in enumerate(wishes):
+    for number, (csr, key, host, must_refuse, lets) in enumerate(wishes):
         outcome = outcomes[number]
         if must_refuse:
             expect(outcome.error is not None, f"it did not refuse {must_refuse}: {lets}")
@@ -184,20 +212,32 @@ def refuses_the_greedy(answer: Any) -> str:
         certificate = outcome.value
         if type(certificate) is not x509.Certificate:
             raise NotYet(f"it returned {type(certificate).__name__}: let it return a certificate, or raise")
-        _expect_a_service(Credential(certificate, key), ca, host, lets)
-        serials.add(certificate.serial_number)
-    expect(len(serials) > 1, "its certificates have one serial number: to revoke one would be to revoke all")
+        _expect_a_service(Credential(certificate, key), ca, host)
+        _expect_no_wish(certificate, csr, host, lets)
+        made.add(certificate)
+    serials = {certificate.serial_number for certificate in made}
+    expect(1 < len(serials) == len(made), "some share a serial number: to revoke one would be to revoke the others")
     return "services get what they need, and nobody gets more than you decided"
 
 
-def _expect_a_service(made: Credential, ca: CertificateAuthority, host: str, lets: str) -> None:
+def _expect_no_wish(made: x509.Certificate, csr: x509.CertificateSigningRequest, host: str, lets: str) -> None:
+    """Expect that nothing of a request got into the certificate but its key and its host."""
+    common = {str(name.value) for name in made.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
+    expect(common <= {host}, f"the common name is {', '.join(common)}: programs that read it believe it")
+    wished = {str(name.value) for name in csr.subject} - {host}
+    granted = sorted(wished & {str(name.value) for name in made.subject})
+    expect(not granted, f"a request's {', '.join(granted)} is in the certificate: {lets or 'nobody checked that'}")
+    wishes = [wish for wish in csr.extensions if wish.oid._name not in _OWN]
+    granted = sorted(wish.oid._name for wish in wishes if wish.value in [each.value for each in made.extensions])
+    expect(not granted, f"a request's {', '.join(granted)} is in the certificate: {lets or 'nobody asked for it'}")
+
+
+def _expect_a_service(made: Credential, ca: CertificateAuthority, host: str) -> None:
     certificate = made.certificate
     expect(certificate.public_key() == made.private_key.public_key(), "it certifies another key than the request's")
     for role, refused in doors(made, ca.certificate, host).items():
         expect(not refused, f"shown by a {role}, its certificate for {host} is refused: {refused}")
     extensions = {extension.oid._name: extension.value for extension in certificate.extensions}
-    foreign = sorted(set(extensions) - _OWN)
-    expect(not foreign, f"a request's {', '.join(foreign)} is in the certificate: {lets or 'nobody asked for it'}")
     purposes = set(extensions.get("extendedKeyUsage") or ())
     expect(purposes == {SERVER_AUTH, CLIENT_AUTH}, "it has other purposes than the two: see extendedKeyUsage")
     names = [str(name.value) for name in extensions["subjectAltName"]]
@@ -212,6 +252,8 @@ def _expect_a_service(made: Credential, ca: CertificateAuthority, host: str, let
     forged = rogue.issue("bank.example", SERVER, names=["bank.example"])
     taken = not doors(forged, ca.certificate, "bank.example")["server"]
     expect(not taken, "with its certificate a service signed for bank.example, and a client believed it")
+    usage = extensions.get("keyUsage")
+    expect(not (usage and usage.crl_sign), "its keyUsage has cRLSign: in your name a service could revoke the others")
 
 
 def _wishes() -> Iterator[tuple[x509.CertificateSigningRequest, PrivateKey, str, str, str]]:
@@ -227,6 +269,11 @@ def _wishes() -> Iterator[tuple[x509.CertificateSigningRequest, PrivateKey, str,
     theirs, hers = (
         one.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for one in (key, mallory)
     )
+    for name in (_DOMAIN, "mallory"):
+        second = _csr(key, host, more=[x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        yield second, key, host, "a request for a second common name", "some programs read the last of two"
+    unit = _csr(key, host, more=[x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "admins")])
+    yield unit, key, host, "", "programs that go by groups would believe it"
     flipped = der[:-1] + bytes([der[-1] ^ 1])
     for what, changed in (("Mallory's public key in it", der.replace(theirs, hers)), ("a flipped bit", flipped)):
         lets = "nobody has shown to hold the key"
@@ -236,10 +283,14 @@ def _wishes() -> Iterator[tuple[x509.CertificateSigningRequest, PrivateKey, str,
 
 
 def _csr(
-    key: PrivateKey, name: str, names: list[x509.GeneralName] | None = None, *extensions: x509.ExtensionType
+    key: PrivateKey,
+    name: str,
+    names: list[x509.GeneralName] | None = None,
+    *extensions: x509.ExtensionType,
+    more: Iterable[x509.NameAttribute[str]] = (),
 ) -> x509.CertificateSigningRequest:
     """Make a request for a name, and for others in its subjectAltName: the same one if none are given."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name), *more])
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
     san = [x509.DNSName(name)] if names is None else names
     for extension in (*([x509.SubjectAlternativeName(san)] if san else ()), *extensions):
@@ -256,6 +307,13 @@ def _foreign_names(host: str) -> dict[str, tuple[list[x509.GeneralName], str]]:
         "a domain that ends alike": ([x509.DNSName(f"evil{_DOMAIN}")], posed),
         "a domain that begins alike": ([x509.DNSName(f"{host}.evil.example")], posed),
         "a wildcard": ([x509.DNSName(f"*.{_DOMAIN}")], "one service could pose as all the others"),
+        "a wildcard further down": ([x509.DNSName(f"*.{host}")], "one service could pose as others"),
+        "the domain itself": ([x509.DNSName(_DOMAIN)], "a service could pose as the domain, which is not below itself"),
+        "a name with a null byte": (
+            [x509.DNSName(f"bank.example\0.{_DOMAIN}")],
+            "a program in C reads as far as the null byte",
+        ),
+        "an address": ([own, x509.IPAddress(ip_address("192.0.2.7"))], "a service could pose as another machine"),
         "a URI": (
             [own, x509.UniformResourceIdentifier(f"spiffe://{host}")],
             "somebody may decide by names of that kind",
@@ -265,22 +323,17 @@ def _foreign_names(host: str) -> dict[str, tuple[list[x509.GeneralName], str]]:
     }
 
 
-_SIGNS = x509.KeyUsage(
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
+_NO_USE = dict.fromkeys(
+    ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False
+) | dict.fromkeys(("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"), False)
+_SIGNS = x509.KeyUsage(**_NO_USE | {"key_cert_sign": True, "crl_sign": True})
+_LISTS = x509.KeyUsage(**_NO_USE | {"digital_signature": True, "crl_sign": True})
 _EXTENDED_VALIDATION = x509.PolicyInformation(x509.ObjectIdentifier("2.23.140.1.1"), None)
 _GREEDY: tuple[tuple[x509.ExtensionType, str], ...] = (
     (x509.BasicConstraints(True, None), "a service could sign in anyone's name"),
     (x509.BasicConstraints(True, 0), "a service could sign in anyone's name"),
     (_SIGNS, "a service could sign in anyone's name"),
+    (_LISTS, "in your name a service could revoke the others"),
     (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), "it would be good for anything"),
     (x509.ExtendedKeyUsage([SERVER_AUTH, ExtendedKeyUsageOID.CODE_SIGNING]), "it would sign programs, too"),
     (x509.CertificatePolicies([_EXTENDED_VALIDATION]), "it would boast of a check that nobody made"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import ssl
@@ -10,7 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from email.message import Message
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,9 @@ __all__ = ["authorizing_app", "insisting_context", "lets_go"]
 
 # --- a context that insists ------------------------------------------------------------------------
 
+_LOOSE = ssl.VerifyFlags(0x10 | 0x40)
+"""X509_V_FLAG_IGNORE_CRITICAL and X509_V_FLAG_ALLOW_PROXY_CERTS, for which Python has no names."""
+
 _LET_IN = {
     "nobody": "a caller without a certificate gets in: it asks, and takes no for an answer, or does not ask; "
     "see verify_mode",
@@ -65,6 +71,11 @@ def insisting_context(answer: Any) -> str:
         expect(who == "a friend" or bool(met.refused), _LET_IN.get(who, ""))
     expect(bool(meet(context, ca, "1.2")["a friend"].refused), "it still takes TLS 1.2: see minimum_version")
     expect(bool(_shown(context, ca, _lax_friend(ca)).refused), "it does not verify strictly: see verify_flags")
+    level = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).security_level
+    expect(context.security_level >= level, "it takes keys that can be worked out: leave @SECLEVEL as it is")
+    expect(not context.verify_flags & _LOOSE, "it overlooks what it does not know, or takes proxies: see verify_flags")
+    written = context.keylog_filename in (None, os.environ.get("SSLKEYLOGFILE"))
+    expect(written, "it writes its secrets into a file, and whoever has that reads every word: see keylog_filename")
     loaded = {x509.load_der_x509_certificate(der) for der in context.get_ca_certs(binary_form=True)}
     only = loaded == {ca.certificate} and context.cert_store_stats()["x509"] == 1
     expect(only, "it believes other authorities too: load lab-05/ca.crt, and nothing else")
@@ -159,7 +170,8 @@ def _as_it_should(app: Callable[[Request], Any], who: str, request: Request, wan
     expect(said is not None, f"it returns nothing for {at}")
     expect(type(said) in (str, Reply), f"for {at} it returns {type(said).__name__}; text or a Reply is wanted")
     reply = Reply(said) if type(said) is str else said
-    expect(type(reply.status) is int and type(reply.text) is str, f"for {at} the Reply has no status or no text")
+    numbered = type(reply.status) is int or isinstance(reply.status, HTTPStatus)
+    expect(numbered and type(reply.text) is str, f"for {at} the Reply has no status or no text")
     if isinstance(wanted, str):
         expect(reply.status == 200, f"{at} gets {reply.status}: {lets}")
         expect(reply.text.strip() == wanted, f"{at} should read {wanted!r}, and reads {reply.text.strip()!r}")
@@ -169,11 +181,15 @@ def _as_it_should(app: Callable[[Request], Any], who: str, request: Request, wan
 
 def _asked(ca: CertificateAuthority) -> Iterator[_Asked]:
     """Yield (who, request, the statuses or the text that are right, what another answer would let happen)."""
+    refused = range(400, 500)
     people = {
         name: _person(ca, name) for name in ("client", "alice.example", "malice", "alic", "ALICE-2", fresh_name())
     }
-    below = ["/admin", "/admin/", f"/admin/{fresh_name()}", "/admin/users/1"]
+    below = ["/admin", "/admin/", f"/admin/{fresh_name()}", "/admin/users/1", f"/admin/users/1/{fresh_name()}/a.b"]
+    other_methods = ("POST", "PUT", "DELETE")
     for name, shown in {**people, "alice": _person(ca, "alice")}.items():
+        for path, method in product(("/", *below), other_methods):
+            yield name, _request(shown, path, method), range(400, 500), "another method is another way in"
         yield name, _request(shown, "/"), f"Hello {name}", "everybody with a certificate may have /"
         for path in ("/administrator", f"/{fresh_name()}"):
             yield name, _request(shown, path), (404,), "it is neither / nor below /admin, and gets 404"
@@ -186,12 +202,12 @@ def _asked(ca: CertificateAuthority) -> Iterator[_Asked]:
                 (403,),
                 f"what is below /admin is for alice alone, and {name} is not alice",
             )
-            for method in ("POST", "PUT", "DELETE", "HEAD"):
-                yield name, _request(shown, path, method), range(400, 500), "another method is another way in"
+            yield name, _request(shown, path, "HEAD"), range(400, 500), "another method is another way in"
         yield "nobody", _request(None, path), (401,), "a caller without a certificate is nobody yet"
+    for path, method in product(("/", "/x", "/admin"), other_methods):
+        yield "nobody", _request(None, path, method), refused, "a caller without a certificate is nobody yet"
     for path in ("/", "/x", *_DETOURS):
         yield "nobody", _request(None, path), (401,), "a caller without a certificate is nobody yet"
-    refused = range(400, 500)
     for path in _DETOURS:
         yield "malice", _request(people["malice"], path), refused, "some servers read this path as /admin"
     claims = {
@@ -204,6 +220,8 @@ def _asked(ca: CertificateAuthority) -> Iterator[_Asked]:
     yield "malice", _request(people["malice"], "/admin", claims=claims), (403,), "a header is the caller's own word"
     for who, shown in _odd_ones(ca).items():
         yield who, _request(shown, "/admin"), refused, "no single DNS name in it says alice"
+        if len(names := _dns_names(shown)) != 1:
+            yield who, _request(shown, "/"), (401,), f"who has {len(names)} DNS names is nobody yet"
 
 
 def _odd_ones(ca: CertificateAuthority) -> dict[str, x509.Certificate]:
@@ -225,6 +243,11 @@ def _odd_ones(ca: CertificateAuthority) -> dict[str, x509.Certificate]:
         "a URI that ends in alice": uri,
         "CN=alice, CN=malice": builder.sign(ca.private_key, bare.signature_hash_algorithm),  # type: ignore[arg-type]
     }
+
+
+def _dns_names(certificate: x509.Certificate) -> list[str]:
+    names = [each.value for each in certificate.extensions if isinstance(each.value, x509.SubjectAlternativeName)]
+    return [name for san in names for name in san.get_values_for_type(x509.DNSName)]
 
 
 def _person(ca: CertificateAuthority, name: str) -> x509.Certificate:

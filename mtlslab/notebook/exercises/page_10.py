@@ -7,6 +7,8 @@ import random
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import product
 from typing import Any
 from urllib.parse import unquote
 
@@ -68,6 +70,11 @@ def _readings() -> Iterator[_Reading]:
     }
     for what, (subject, names) in honest.items():
         yield _Reading(f"{what}, {name}", name, "an honest caller stays outside", _asked(ca, subject, names))
+    for short in (random.choice("abcxyz"), str(random.randrange(10**4))):
+        asked = _asked(ca, f"CN={short}", [dns(short + PLACE)])
+        yield _Reading(f"a caller, {short}", short, "an honest caller stays outside", asked)
+    ed25519 = _asked(CertificateAuthority.create("callers-ca", key_type="ed25519"), common, [dns(whole)])
+    yield _Reading("a caller whose authority has another kind of key", name, "an honest caller stays outside", ed25519)
     for what, lets, names in _lookalikes(name):
         yield _Reading(what, None, lets, _asked(ca, common, names))
     foreign = (
@@ -98,6 +105,7 @@ def _lookalikes(name: str) -> Iterator[tuple[str, str, list[x509.GeneralName]]]:
     yield "a certificate whose only DNS name is elsewhere", nobody, [dns(f"{name}.example")]
     second = "who has two names is whichever the next program looks at"
     yield "two DNS names", second, [dns(whole), dns("root" + PLACE)]
+    yield "two DNS names that are the same", "exactly one, it said", [dns(whole), dns(whole)]
     yield "two DNS names, the second somewhere else", second, [dns(whole), dns("www.example.org")]
     yield "two DNS names, the first somewhere else", second, [dns("www.example.org"), dns(whole)]
     part = "who owns another domain is your caller: look at the whole name"
@@ -124,7 +132,8 @@ def _lookalikes(name: str) -> Iterator[tuple[str, str, list[x509.GeneralName]]]:
     )
     yield "a wildcard", "one certificate is everybody", [dns("*" + PLACE)]
     yield "a Cyrillic letter, as DNS writes it", "what looks like alice is alice", [dns("xn--lice-53d" + PLACE)]
-    yield "a name with a hyphen", "letters and digits, it said", [dns("a-" + name + PLACE)]
+    for mark in "-_":
+        yield f"a name with {mark}", "letters and digits, it said", [dns(f"a{mark}{name}{PLACE}")]
     yield from _of_other_kinds(name, whole)
 
 
@@ -235,7 +244,7 @@ async def _status(application: Callable[..., Any], call: _Call) -> object:
 
 
 def _judge(call: _Call, status: object) -> None:
-    if not isinstance(status, int):
+    if type(status) is not int and not isinstance(status, HTTPStatus):
         raise NotYet(f"{call}: {status if isinstance(status, str) else f'the status is {status!r}'}")
     if call.allowed:
         expect(200 <= status < 300, f"{call} is allowed, and gets {status}: an honest caller stays outside")
@@ -286,6 +295,11 @@ _CROOKED_PATHS = (
 )
 
 
+_RULES = {"alice": {"/reports": "GET POST"}, "bob": {"/reports": "GET"}, "carol": {"/admin": "GET DELETE"}}
+_KNOWN_METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
+_KNOWN_PATHS = ("/reports", "/reports/1", "/admin", "/admin/users", "/health")
+
+
 def _attacks() -> Iterator[_Call]:
     """Yield what must be refused."""
     for path in ("/", "/reports", "/reports/1", "/admin", "/health", "/nothing", "//admin", "/%61dmin"):
@@ -308,10 +322,14 @@ def _attacks() -> Iterator[_Call]:
     for path in ("/reportsx", "/reports-old/1", "/reports.bak", "/administrator", "/", "/healthz", "/health/x", "/etc"):
         yield from (_Call(who, "GET", path, False, _BELOW) for who in ("alice", "carol"))
     yield from (_Call("carol", "GET", path, False, "carol reads the reports") for path in ("/reports", "/reports/1"))
-    yield from (_Call("bob", method, "/reports/1", False, _METHODS) for method in ("POST", "PUT", "DELETE", "PATCH"))
-    yield from (_Call("alice", method, "/reports/1", False, _METHODS) for method in ("PUT", "DELETE", "PATCH", "TRACE"))
-    yield from (_Call("carol", method, "/admin/users", False, _METHODS) for method in ("POST", "PUT", "GETX", "get"))
-    yield _Call("alice", "POST", "/health", False, _METHODS)
+    yield from (_Call("alice", method, "/reports/1", False, _METHODS) for method in ("TRACE", "POSTX", "post"))
+    yield from (_Call("carol", method, "/admin/users", False, _METHODS) for method in ("TRACE", "GETX", "get"))
+    for who, method, path in product((*_RULES, "mallory", None), _KNOWN_METHODS, _KNOWN_PATHS):
+        place = "/" + path.split("/")[1]
+        named = _RULES.get(who or "", {}).get(place, "").split() + ["GET"] * (path == "/health")
+        if not who or method not in named:
+            lets = _METHODS if who and named else "what belongs to others is anybody's"
+            yield _Call(who, method, path, False, lets if who else "")
     yield from _disguises()
 
 

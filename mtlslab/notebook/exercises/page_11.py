@@ -36,12 +36,12 @@ Headers = list[tuple[str, str]]
 def strict_reader(answer: Any) -> str:
     """Judge a reader of Client-Cert by what it makes of headers that it has not seen, right ones and forged ones."""
     reader = Guarded(answer)
-    alice, bob, padded, huge = _four_certificates()
-    for headers, wanted, hint in _rightful(alice, bob, padded):
+    alice, bob, padded, long, huge = _five_certificates()
+    for headers, wanted, hint in _rightful(alice, bob, padded, long):
         outcome = reader.attempt(list(headers))
         expect(outcome.error is None, f"it raises {outcome.told} where all is well: {hint}")
         got = outcome.value
-        expect(got is None or isinstance(got, x509.Certificate), "return the x509.Certificate itself, or None")
+        expect(got is None or type(got) is x509.Certificate, "return the x509.Certificate itself, or None")
         expect(got == wanted, hint)
     for headers, allowed, hint in _doubtful(alice, bob, padded, huge):
         outcome = reader.attempt(list(headers))
@@ -53,18 +53,21 @@ def strict_reader(answer: Any) -> str:
     return "it has one reading for each value, or none. mtlslab.client_cert.decode is as strict about the value"
 
 
-def _four_certificates() -> tuple[x509.Certificate, ...]:
-    """Two callers; one whose Base64 ends in padding; and one that is too long to read."""
+def _five_certificates() -> tuple[x509.Certificate, ...]:
+    """Two callers; one whose Base64 ends in padding; one that is as long as may be, and one that is too long."""
     ca = CertificateAuthority.create("example-ca")
     alice, bob = (ca.issue(f"{name}-{secrets.token_hex(4)}", CLIENT).certificate for name in ("alice", "bob"))
     sized = (ca.issue("carol" + "l" * extra, CLIENT).certificate for extra in range(64))
     padded = next(one for one in sized if len(one.public_bytes(Encoding.DER)) % 3)
-    huge = ca.issue("huge", CLIENT, names=[f"host-{number:04}.example" for number in range(900)]).certificate
-    return alice, bob, padded, huge
+    names = [f"host-{number:04}.example" for number in range(626)]  # 618 of them make about 16,384 characters
+    many = [ca.issue("many", CLIENT, names=names[:count]).certificate for count in range(612, 626)]
+    long = [one for one in many if len(client_cert.encode(one)) <= 16384][-1]
+    huge = next(one for one in many if len(client_cert.encode(one)) > 16384)
+    return alice, bob, padded, long, huge
 
 
 def _rightful(
-    alice: x509.Certificate, bob: x509.Certificate, padded: x509.Certificate
+    alice: x509.Certificate, bob: x509.Certificate, padded: x509.Certificate, long: x509.Certificate
 ) -> Iterator[tuple[Headers, x509.Certificate | None, str]]:
     value = client_cert.encode(alice)
     yield [("client-cert", value)], alice, "a good Client-Cert is the caller's certificate"
@@ -75,6 +78,7 @@ def _rightful(
         "other headers may stand beside it",
     )
     yield [("client-cert", client_cert.encode(padded))], padded, "Base64 may end in = signs"
+    yield [("client-cert", client_cert.encode(long))], long, "16,384 characters may be, or as long as this one"
     yield [], None, "without the header it is nobody: return None"
     yield [("host", "localhost")], None, "without the header it is nobody: return None"
     yield [("client-cert", "")], None, "nginx sends nothing for nobody, others an empty value: return None"
