@@ -63,7 +63,8 @@ def wants_a_san(chain: list[x509.Certificate], *_: Any) -> bool:
 
 
 def values(leaf: x509.Certificate) -> list[str]:
-    return [str(name.value) for name in leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value]
+    sans = [one.value for one in leaf.extensions if isinstance(one.value, x509.SubjectAlternativeName)]
+    return [str(name.value) for san in sans for name in san]
 
 
 def ec_signed(one: x509.Certificate, issuer: x509.Certificate) -> bool:
