@@ -61,15 +61,20 @@ def fails_in_line(_: int) -> bool:
 
 
 def sleeps(_: int) -> bool:
-    time.sleep(3600)
+    AT_REST.wait()
     return True
 
 
+AT_REST = threading.Event()
+"""Set when a test is over: who swallows every exception would go on for ever, and slow all tests after it."""
+
+
 def spins(_: int) -> bool:
-    while True:
+    while not AT_REST.is_set():
         with contextlib.suppress(BaseException):
-            while True:
+            while not AT_REST.is_set():
                 pass
+    return True
 
 
 def hostile_words(_: int) -> bool:
@@ -108,10 +113,14 @@ WRONG: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_bad_function_gets_its_own_words(name: str, tells_even: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     """Raising, leaving, hanging, counting, guessing: each is told apart, and nothing gets out."""
+    AT_REST.clear()
     if name in ("sleeps", "spins"):
         monkeypatch.setattr(guard, "PATIENCE", 0.3)
     function, hint = WRONG[name]
-    feedback = tells_even(function)
+    try:
+        feedback = tells_even(function)
+    finally:
+        AT_REST.set()
     assert feedback.correct is False
     assert hint in feedback.text
 
