@@ -243,6 +243,7 @@ def test_a_server_meets_everybody(client_auth: Any, in_: int, tls_max: Any) -> N
 
 def test_a_context_with_functions_in_it_is_guarded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A context may call the reader's code in the handshake: if that never returns, the handshake is over."""
+    AT_REST.clear()
     monkeypatch.setattr(guard, "PATIENCE", 0.3)
     ca = CertificateAuthority.create("example-ca")
     context = contexts.server_context(ca.issue("localhost", SERVER, names=["localhost"]), client_ca=ca.certificate)
