@@ -26,6 +26,12 @@ def python(folder: Path, code: str) -> str:
 
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs. Who died without a parent that waits for it may linger as a zombie."""
+    status = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():  # Linux, where `ps` may be missing
+        try:
+            return status.read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+        except OSError:
+            return False
     told = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
     return told.strip()[:1] not in {"", "Z"}
 
