@@ -8,7 +8,14 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+    pkcs12,
+)
 
 from mtlslab import CertificateAuthority, Credential
 from mtlslab.credentials import certificate_pem, new_csr
@@ -95,6 +102,35 @@ def locked_ca_key(folder: Path, ca: CertificateAuthority) -> Path:
     return folder
 
 
+def long_file(folder: Path, ca: CertificateAuthority) -> Path:
+    log = pack(folder, ca.issue("alice", CLIENT)) / "log.txt"
+    log.write_bytes(b"#" * (1 << 16) + b"\n" + Path("lab-00/ca.key").read_bytes())
+    return folder
+
+
+def in_pkcs12(lock: KeySerializationEncryption) -> Callable[[Path, CertificateAuthority], Path]:
+    def made(folder: Path, ca: CertificateAuthority) -> Path:
+        key: Any = ca.private_key
+        packed = pkcs12.serialize_key_and_certificates(b"ca", key, ca.certificate, None, lock)
+        (pack(folder, ca.issue("alice", CLIENT)) / "backup.p12").write_bytes(packed)
+        return folder
+
+    return made
+
+
+def linked(folder: Path, ca: CertificateAuthority) -> Path:
+    try:
+        (pack(folder, ca.issue("alice", CLIENT)) / "all").symlink_to(Path("lab-00").resolve(), target_is_directory=True)
+    except OSError:
+        pytest.skip("no links here")
+    return folder
+
+
+def noted(folder: Path) -> Path:
+    (folder / "README.txt").write_text("Dear Alice, dial https://localhost")
+    return folder
+
+
 def for_alice(ca: CertificateAuthority, profile: Any = CLIENT, names: tuple[str, ...] = ()) -> Credential:
     return ca.issue("alice", profile, names=names)
 
@@ -134,6 +170,13 @@ BAGS: dict[str, tuple[Callable[[Path, CertificateAuthority], Any], str | None]] 
     "a server": (lambda f, ca: pack(f, ca.issue("alice", SERVER, names=["alice"])), "says no: wrong-purpose"),
     "both purposes": (lambda f, ca: pack(f, for_alice(ca, BOTH, ("localhost",))), "pose as your server"),
     "no purpose": (lambda f, ca: pack(f, for_alice(ca, LAX, ("localhost",))), "pose as your server"),
+    "both purposes, by her own name": (lambda f, ca: pack(f, for_alice(ca, BOTH, ("alice",))), "pose as a server"),
+    "no purpose, by her own name": (lambda f, ca: pack(f, for_alice(ca, LAX, ("alice",))), "pose as a server"),
+    "ca.key at the end of a long file": (long_file, "too long to look through"),
+    "ca.key in PKCS #12": (in_pkcs12(NoEncryption()), "can make a certificate in anyone's name"),
+    "ca.key in PKCS #12, locked": (in_pkcs12(BestAvailableEncryption(b"alice knows")), "holds a locked private key"),
+    "a link to the folder": (linked, "is a link"),
+    "a note": (lambda f, ca: noted(pack(f, for_alice(ca))), None),
     "a CA": (lambda f, ca: pack(f, for_alice(ca, POWER)), "sign certificates herself"),
     "the wrong ca.crt": (
         lambda f, ca: pack(f, for_alice(ca), certificate_pem(OTHER.certificate)),

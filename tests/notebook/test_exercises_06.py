@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from mtlslab import Answer, CertificateAuthority, Server, refusals
+from mtlslab.credentials import read_certificates
 from mtlslab.notebook import exercises
 from mtlslab.notebook.exercises import guard, page_06
 from mtlslab.profiles import CLIENT, SERVER
@@ -227,6 +228,23 @@ def test_nothing_but_the_vault_s_own_files_open_it(folder: Path) -> None:
         feedback = exercises.open_vault(answer)
         assert feedback.correct is False, what
         assert len(feedback.text) > 15
+
+
+def test_who_believes_both_cas_has_not_looked(folder: Path) -> None:
+    """A file with every CA in it opens the vault, and any other server that the other CA's holder sets up."""
+    both = folder / "both.crt"
+    both.write_bytes((folder / "ca-a.crt").read_bytes() + (folder / "ca-b.crt").read_bytes())
+    said = exercises.open_vault(files(folder, "both", "bob"))
+    assert said.correct is False
+    assert "whoever holds the key of the other" in said.text
+
+
+def test_the_vault_stays_as_strict_as_it_was_left(folder: Path) -> None:
+    """Who makes the vault believe another CA has opened a vault of their own."""
+    vault = exercises.vault(folder)
+    vault.trust(read_certificates(folder / "ca-a.crt"))
+    assert "does not know the CA" in exercises.open_vault(files(folder, "ca-a", "alice")).text
+    exercises.vault(folder)
 
 
 def test_no_ca_key_lies_about(folder: Path) -> None:

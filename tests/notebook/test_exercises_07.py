@@ -2,6 +2,7 @@
 # ruff: noqa: ARG005 (a wrong answer may well ignore what it is given)
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256, sha384
 from typing import Any
@@ -81,6 +82,10 @@ def _no_header(secret: bytes, number: int, raw: bytes) -> bytes:
     return AESGCM(key).decrypt(nonce, raw[5:], None)[:-1]
 
 
+def _no_type_in_the_header(secret: bytes, number: int, raw: bytes) -> bytes:
+    return open_record(secret, number, b"\x17" + raw[1:])
+
+
 def _any_header(secret: bytes, number: int, raw: bytes) -> bytes:
     header = b"\x17\x03\x03" + (len(raw) - 5).to_bytes(2, "big")
     return open_record(secret, number, header + raw[5:])
@@ -116,6 +121,8 @@ def _another_error(secret: bytes, number: int, raw: bytes) -> bytes:
         (_no_header, "InvalidTag"),
         (_any_header, "nobody would notice"),
         (_another_error, "InvalidTag"),
+        (_opened(lambda number: number % 256), "Which nonce"),
+        (_no_type_in_the_header, "nobody would notice"),
         (_counts_calls(), ""),
         (lambda secret, number, raw: raw, "not what it holds"),
         (lambda secret, number, raw: raw[5:-17], "not what it holds"),
@@ -186,6 +193,16 @@ def test_a_verifier_of_both_halves_is_right(right: Any) -> None:
     assert said.correct, said
 
 
+def _any_of_the_chain(transcript: Transcript, ca: x509.Certificate) -> bool:
+    if not there(transcript):
+        return False
+    for one in transcript.message("Certificate", "client").fields["certificates"]:
+        with suppress(ValueError, TypeError, InvalidSignature):
+            one.verify_directly_issued_by(ca)
+            return proved(transcript)
+    return False
+
+
 def _believes_the_name(transcript: Transcript, ca: x509.Certificate) -> bool:
     return there(transcript) and (
         transcript.message("Certificate", "client").fields["certificates"][0].issuer == ca.subject
@@ -200,6 +217,7 @@ def _believes_the_name(transcript: Transcript, ca: x509.Certificate) -> bool:
         (lambda transcript, ca: False, "sent away"),
         (lambda transcript, ca: there(transcript) and issued(transcript, ca), "whoever"),
         (lambda transcript, ca: there(transcript) and proved(transcript), "make a CA of that name"),
+        (_any_of_the_chain, "a copy of a friend's behind it"),
         (_believes_the_name, "make a CA of that name"),
         (lambda transcript, ca: there(transcript) and transcript.alert is None, ""),
         (lambda transcript, ca: transcript.alert is None and issued(transcript, ca), ""),

@@ -9,6 +9,7 @@ from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
 from mtlslab import errors
 from mtlslab.authority import CertificateAuthority
@@ -69,7 +70,9 @@ def bag_for_alice(answer: Any) -> str:
     try:
         CertificateAuthority(alice.certificate, alice.private_key)
     except errors.CannotIssue:
-        expect(bool(doors(alice, ca.certificate)["server"]), "with it Alice could pose as your server: see CLIENT")
+        as_server = doors(alice, ca.certificate)["server"]
+        expect(bool(as_server), "with it Alice could pose as your server: see CLIENT")
+        expect(as_server == "wrong-purpose", "with it Alice could pose as a server of another name: see CLIENT")
         return "she can check your server and show who she is, and has no key but her own"
     raise NotYet("Alice could sign certificates herself, in anyone's name")
 
@@ -81,7 +84,10 @@ def _expect_no_foreign_key(folder: Path, ca: CertificateAuthority) -> None:
         owners[f"the {name}"] = (read_certificates(f"lab-00/{name}.crt")[0], harm)
     found = list(islice(folder.rglob("*"), 100))
     expect(len(found) < 100, f"{folder.name} is no bag: it holds a hundred things and more")
-    for file in (path for path in found if path.is_file() and path.stat().st_size < 1 << 16):
+    for file in found:
+        expect(not file.is_symlink(), f"{file.name} is a link: what it leads to would travel, too. Pack copies")
+    for file in (path for path in found if path.is_file()):
+        expect(file.stat().st_size < 1 << 16, f"{file.name} is too long to look through: what is it for?")
         for public_key in _public_halves(file.read_bytes()):
             expect(
                 public_key is not None, f"{file.name} holds a locked private key: whoever learns the password has it"
@@ -100,4 +106,10 @@ def _public_halves(data: bytes) -> list[Any]:
             found.append(load(key, password=None).public_key())
         except (ValueError, TypeError, UnsupportedAlgorithm):
             found += [None] if key is not data else []
+    if data[4:7] == b"\2\1\3":  # the version of PKCS #12 (RFC 7292 §4)
+        try:
+            key = load_pkcs12(data, None).key
+        except ValueError:
+            return [*found, None]
+        found += [key.public_key()] if key else []
     return found

@@ -58,12 +58,7 @@ class _Chains:
         self.server = self.root.issue(self.host, SERVER, names=["first.example", self.host])
         self.below = self.middle.issue(self.host, SERVER, names=[self.host, "last.example"])
         self.client = self.middle.issue(fresh_name(), CLIENT)
-        top = self.root.create_issuing_ca(fresh_name())
-        may = (x509.BasicConstraints(True, 1), True)  # have one more CA below it
-        upper = altered(top.certificate, self.root.private_key, put=[may])
-        lower = CertificateAuthority(upper, top.private_key).create_issuing_ca(fresh_name())
-        deep = lower.issue(self.host, SERVER, names=[self.host])
-        self.deep = (deep.certificate, lower.certificate, upper)
+        self.deep = _deep(self.root, self.host)
 
     def cases(self) -> Iterator[Case]:
         for what, lets, chain, changes in self._sound():
@@ -132,27 +127,14 @@ class _Chains:
             (self.below.certificate, early),
             {},
         )
-        yield from self._bad_uppers()
+        yield from _bad_uppers(self.deep, self.root, self.namesake)
         copied = self.namesake.create_issuing_ca(name)
         fake = copied.issue(self.host, SERVER, names=[self.host]).certificate
         yield "a leaf below an issuing CA of a namesake", "a name proves nothing", (fake, copied.certificate), {}
-        yield (
-            "a leaf below a CA that is nobody's root",
-            "whoever makes a CA would be believed",
-            (fake, *self._alone()),
-            {},
-        )
+        what = "a leaf below a CA that is nobody's root"
+        yield what, "whoever makes a CA would be believed", (fake, *self._alone()), {}
         swapped = (self.below.certificate, copied.certificate)
         yield "a leaf beside an issuing CA that did not sign it", "the links do not hold together", swapped, {}
-
-    def _bad_uppers(self) -> Iterator[tuple[str, str, tuple[x509.Certificate, ...], dict[str, Any]]]:
-        leaf, lower, upper = self.deep
-        forged = altered(lower, self.namesake.private_key)
-        what = "a leaf below an issuing CA that the CA above it did not sign"
-        yield what, "whoever knows its name makes one like it", (leaf, forged, upper), {}
-        no_ca = altered(upper, self.root.private_key, put=[(x509.BasicConstraints(False, None), True)])
-        what = "a leaf below two issuing CAs, the upper of which is no CA"
-        yield what, "each server could make CAs", (leaf, lower, no_ca), {}
 
     def _alone(self) -> tuple[x509.Certificate, ...]:
         return self.namesake.create_issuing_ca(fresh_name()).certificate, self.namesake.certificate
@@ -168,15 +150,8 @@ class _Chains:
         yield "a chain without its issuing CA", "nobody knows who signed it", two[:1], {}
         yield "a chain to a root that is not chosen", "any CA would do", two, {"roots": self.roots[:1]}
         yield "a chain to its root's namesake", "a name proves nothing", two, {"roots": [self.namesake.certificate]}
-        yield (
-            "a server that poses as a client",
-            "a stolen server.key would call",
-            two,
-            {
-                "purpose": CLIENT_AUTH,
-                "host": None,
-            },
-        )
+        as_client = {"purpose": CLIENT_AUTH, "host": None}
+        yield "a server that poses as a client", "a stolen server.key would call", two, as_client
         yield (
             "a server asked for by another name",
             "each server could pose as each other",
@@ -186,6 +161,29 @@ class _Chains:
 
     def _aged(self, begin: int, end: int) -> x509.Certificate:
         return altered(self.server.certificate, self.root.private_key, days=(begin, end))
+
+
+_Chain = tuple[x509.Certificate, ...]
+
+
+def _deep(root: CertificateAuthority, host: str) -> _Chain:
+    """Make a chain with two issuing CAs. mtlslab's own have no other below them."""
+    top = root.create_issuing_ca(fresh_name())
+    upper = altered(top.certificate, root.private_key, put=[(x509.BasicConstraints(True, 1), True)])
+    lower = CertificateAuthority(upper, top.private_key).create_issuing_ca(fresh_name())
+    return lower.issue(host, SERVER, names=[host]).certificate, lower.certificate, upper
+
+
+def _bad_uppers(
+    deep: _Chain, root: CertificateAuthority, namesake: CertificateAuthority
+) -> Iterator[tuple[str, str, _Chain, dict[str, Any]]]:
+    leaf, lower, upper = deep
+    forged = altered(lower, namesake.private_key)
+    what = "a leaf below an issuing CA that the CA above it did not sign"
+    yield what, "whoever knows its name makes one like it", (leaf, forged, upper), {}
+    no_ca = altered(upper, root.private_key, put=[(x509.BasicConstraints(False, None), True)])
+    what = "a leaf below two issuing CAs, the upper of which is no CA"
+    yield what, "each server could make CAs", (leaf, lower, no_ca), {}
 
 
 # --- a CA that must refuse -------------------------------------------------------------------------

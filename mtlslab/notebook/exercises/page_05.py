@@ -204,10 +204,7 @@ def _asked(ca: CertificateAuthority) -> Iterator[_Asked]:
             )
             yield name, _request(shown, path, "HEAD"), range(400, 500), "another method is another way in"
         yield "nobody", _request(None, path), (401,), "a caller without a certificate is nobody yet"
-    for path, method in product(("/", "/x", "/admin"), other_methods):
-        yield "nobody", _request(None, path, method), refused, "a caller without a certificate is nobody yet"
-    for path in ("/", "/x", *_DETOURS):
-        yield "nobody", _request(None, path), (401,), "a caller without a certificate is nobody yet"
+    yield from _asked_by_nobody()
     for path in _DETOURS:
         yield "malice", _request(people["malice"], path), refused, "some servers read this path as /admin"
     claims = {
@@ -222,6 +219,14 @@ def _asked(ca: CertificateAuthority) -> Iterator[_Asked]:
         yield who, _request(shown, "/admin"), refused, "no single DNS name in it says alice"
         if len(names := _dns_names(shown)) != 1:
             yield who, _request(shown, "/"), (401,), f"who has {len(names)} DNS names is nobody yet"
+
+
+def _asked_by_nobody() -> Iterator[_Asked]:
+    lets = "a caller without a certificate is nobody yet"
+    for path in ("/", "/x", *_DETOURS):
+        yield "nobody", _request(None, path), (401,), lets
+    for path, method in product(("/", "/x", "/admin"), ("POST", "PUT", "DELETE")):
+        yield "nobody", _request(None, path, method), range(400, 500), lets
 
 
 def _odd_ones(ca: CertificateAuthority) -> dict[str, x509.Certificate]:

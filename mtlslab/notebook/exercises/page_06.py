@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from cryptography import x509
 
 from mtlslab import contexts
 from mtlslab.authority import CertificateAuthority
 from mtlslab.client import request
 from mtlslab.contexts import TLSVersion
-from mtlslab.credentials import Credential, certificate_pem
+from mtlslab.credentials import Credential, certificate_pem, read_certificates
 from mtlslab.notebook.exercises.judges import Guarded, NotYet, checker, dial, expect, fresh_name, genuine
 from mtlslab.profiles import CLIENT, SERVER
 from mtlslab.refusals import End, Refusal
@@ -176,6 +177,9 @@ VAULT_TEXT = "the vault is open\n"
 _VAULTS: list[Server] = []
 """The vault that runs; a new one takes its place."""
 
+_PLANS: list[tuple[Credential, x509.Certificate, x509.Certificate]] = []
+"""What it was left with: what it shows, the CA of that, and the one that it believes of clients."""
+
 
 def vault(folder: str | os.PathLike[str]) -> Server:
     """Start a server that a colleague left, and put its files into `folder`, together with some that do not fit.
@@ -190,6 +194,7 @@ def vault(folder: str | os.PathLike[str]) -> Server:
     for name, authority in (("ca-a", ours), ("ca-b", theirs)):
         Path(folder, f"{name}.crt").write_bytes(certificate_pem(authority.certificate))
     credential = ours.issue("localhost", SERVER, names=["localhost", "127.0.0.1", "::1"])
+    _PLANS[:] = [(credential, ours.certificate, theirs.certificate)]
     _VAULTS.append(Server(credential, client_ca=theirs.certificate, app=lambda _: VAULT_TEXT, port=0).start())
     return _VAULTS[-1]
 
@@ -199,7 +204,9 @@ def open_vault(answer: Any) -> str:
     """Bring the files that open the vault, which trusts one CA for clients and comes from another."""
     if not _VAULTS or not _VAULTS[-1].url:
         raise NotYet("there is no vault: run the cell above")
-    said = dial(_VAULTS[-1].url, answer)
+    credential, ours, theirs = _PLANS[-1]
+    with Server(credential, client_ca=theirs, app=lambda _: VAULT_TEXT, port=0) as as_it_was_left:
+        said = dial(as_it_was_left.url, answer)
     refusal = said.refusal
     if refusal is not None:
         expect(
@@ -212,5 +219,10 @@ def open_vault(answer: Any) -> str:
             "wrong-purpose": "the vault knows this certificate's CA, but look at its extendedKeyUsage",
         }
         raise NotYet(hints.get(refusal.reason, f"the vault refuses, with the reason {refusal.reason!r}"))
-    expect(said.text == VAULT_TEXT, "this answer is from another server than the vault")
+    trusted = set(read_certificates(answer["cacert"]))
+    expect(
+        trusted == {ours},
+        "it opens, but your client believes another CA as well: whoever holds the key of the other could pose as the "
+        "vault. Which CA issued the vault's own certificate?",
+    )
     return "each end trusts a CA of its own choice, and they need not be the same one"

@@ -8,11 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mtlslab import new_private_key
 from mtlslab.authority import CertificateAuthority
 from mtlslab.credentials import Credential
 from mtlslab.handshake import Transcript, record
+from mtlslab.handshake.codepoints import CIPHER_SUITES
+from mtlslab.handshake.records import traffic_keys
 from mtlslab.notebook.exercises.judges import Case, Guarded, checker, expect, fresh_name, genuine, try_cases
 from mtlslab.profiles import CLIENT, SERVER
 
@@ -36,7 +39,7 @@ def opens_records(answer: Any) -> str:
         expect(said != wanted + b"\x16", f"{what}: the last byte is the record's true type; leave it off")
         expect(said == wanted, f"{what}: that is not what it holds")
         tried += 1
-        for place in (2, len(raw) - 1, random.randrange(5, len(raw))):
+        for place in (*range(5), len(raw) - 1, random.randrange(5, len(raw))):
             spoiled = bytearray(raw)
             spoiled[place] ^= 1
             error = opens.attempt(secret, number, bytes(spoiled)).error
@@ -62,7 +65,18 @@ def _sealed(transcript: Transcript) -> Iterator[_Sealed]:
         for number, index in enumerate(dict.fromkeys(message.record for message in sent)):
             holds = b"".join(message.raw for message in sent if message.record == index)
             found.append((secret, number, transcript.records[index].raw, holds, f"record {number} of the {sender}"))
+        number = random.randrange(1 << 8, 1 << 40)  # a connection that has lasted
+        holds = random.randbytes(random.randrange(1, 300))
+        found.append((secret, number, _seal(secret, number, holds), holds, f"record {number} of the {sender}"))
     yield from random.sample(found, len(found))
+
+
+def _seal(secret: bytes, number: int, holds: bytes) -> bytes:
+    """Seal a record as the exercise's cipher suite does (RFC 8446/9846 §5.2, §5.3)."""
+    _, key, iv = traffic_keys(secret, CIPHER_SUITES[0x1302])
+    nonce = (int.from_bytes(iv) ^ number).to_bytes(12)
+    header = b"\x17\x03\x03" + (len(holds) + 17).to_bytes(2)
+    return header + AESGCM(key).encrypt(nonce, holds + b"\x16", header)
 
 
 # --- verify a client -------------------------------------------------------------------------------
@@ -85,36 +99,30 @@ def _handshakes() -> Iterator[Case]:
     first, second = (ca.issue(fresh_name(), CLIENT) for _ in range(2))
     honest, later, stranger = shake(first), shake(first), other.issue("client", CLIENT)
     thief = shake(Credential(first.certificate, new_private_key()))
-    lets: dict[bool, str] = {True: "an honest client would be sent away", False: ""}
-    cases: list[tuple[str, bool, str, Transcript]] = [
-        ("an honest client", True, lets[True], honest),
-        ("another honest client", True, lets[True], shake(second)),
-        ("a thief with a copied certificate", False, "whoever has seen a certificate is its owner", thief),
-        (
-            "an old proof, sent again",
-            False,
-            "whoever has recorded one is the client",
-            _with_proof_of(later, honest),
-        ),
-        ("the proof of somebody else", False, "one client can pass for another", _with_proof_of(shake(second), honest)),
-        ("a client of a namesake CA", False, "anybody can make a CA of that name", shake(stranger, other)),
-        ("a client that shows nothing", False, "whoever shows nothing gets in", shake(None)),
-        (
-            "a certificate without proof",
-            False,
-            "a certificate is enough",
-            _without(honest, "CertificateVerify"),
-        ),
-        ("a handshake in which nobody was asked", False, "who was never asked is verified", record(server)),
-        (
-            "the server's proof in its place",
-            False,
-            "a proof of one side counts for the other",
-            _mirrored(honest),
-        ),
-    ]
-    for name, wants, what, transcript in cases:
-        yield Case(name, wants, what, (transcript, ca.certificate))
+    copied = shake(*_with_a_copy_of(first))
+    sent_again, somebodys = _with_proof_of(later, honest), _with_proof_of(shake(second), honest)
+    for name in ("an honest client", "another honest client"):
+        shown = first if name == "an honest client" else second
+        yield Case(name, True, "an honest client would be sent away", (shake(shown), ca.certificate))
+    for name, lets, transcript in (
+        ("a thief with a copied certificate", "whoever has seen a certificate is its owner", thief),
+        ("an old proof, sent again", "whoever has recorded one is the client", sent_again),
+        ("the proof of somebody else", "one client can pass for another", somebodys),
+        ("a client of a namesake CA", "anybody can make a CA of that name", shake(stranger, other)),
+        ("a stranger with a copy of a friend's behind it", "a copy that anybody has vouches for a stranger", copied),
+        ("a client that shows nothing", "whoever shows nothing gets in", shake(None)),
+        ("a certificate without proof", "a certificate is enough", _without(honest, "CertificateVerify")),
+        ("a handshake in which nobody was asked", "who was never asked is verified", record(server)),
+        ("the server's proof in its place", "a proof of one side counts for the other", _mirrored(honest)),
+    ):
+        yield Case(name, False, lets, (transcript, ca.certificate))
+
+
+def _with_a_copy_of(friend: Credential) -> tuple[Credential, CertificateAuthority]:
+    """Make a stranger who shows a friend's certificate behind their own. Returns them, and who signed theirs."""
+    mallory = CertificateAuthority.create("mallory-ca")
+    own = mallory.issue("mallory", CLIENT)
+    return Credential(own.certificate, own.private_key, (friend.certificate,)), mallory
 
 
 def _changed(transcript: Transcript, change: Callable[[Any], Any]) -> Transcript:

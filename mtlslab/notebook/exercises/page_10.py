@@ -70,11 +70,7 @@ def _readings() -> Iterator[_Reading]:
     }
     for what, (subject, names) in honest.items():
         yield _Reading(f"{what}, {name}", name, "an honest caller stays outside", _asked(ca, subject, names))
-    for short in (random.choice("abcxyz"), str(random.randrange(10**4))):
-        asked = _asked(ca, f"CN={short}", [dns(short + PLACE)])
-        yield _Reading(f"a caller, {short}", short, "an honest caller stays outside", asked)
-    ed25519 = _asked(CertificateAuthority.create("callers-ca", key_type="ed25519"), common, [dns(whole)])
-    yield _Reading("a caller whose authority has another kind of key", name, "an honest caller stays outside", ed25519)
+    yield from _rare(ca, name)
     for what, lets, names in _lookalikes(name):
         yield _Reading(what, None, lets, _asked(ca, common, names))
     foreign = (
@@ -95,6 +91,17 @@ def _readings() -> Iterator[_Reading]:
         "whoever can edit a file is whoever they like",
         (forged, ca.certificate),
     )
+
+
+def _rare(ca: CertificateAuthority, name: str) -> Iterator[_Reading]:
+    """Yield honest callers with short names, and one whose authority has another kind of key."""
+    other = CertificateAuthority.create("callers-ca", key_type="ed25519")
+    short = {"a caller": random.choice("abcxyz"), "another caller": str(random.randrange(10**4))}
+    for what, called in short.items():
+        asked = _asked(ca, f"CN={called}", [x509.DNSName(called + PLACE)])
+        yield _Reading(f"{what}, {called}", called, "an honest caller stays outside", asked)
+    asked = _asked(other, f"CN={name}", [x509.DNSName(name + PLACE)])
+    yield _Reading("a caller whose authority has another kind of key", name, "an honest caller stays outside", asked)
 
 
 def _lookalikes(name: str) -> Iterator[tuple[str, str, list[x509.GeneralName]]]:
