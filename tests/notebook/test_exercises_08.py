@@ -82,7 +82,12 @@ def _in_one_file(folder: Path) -> dict[str, Any]:
     return files(folder, cert="all.pem", key="all.pem")
 
 
-@pytest.mark.parametrize("right", [_whole, _in_place, _as_text, _in_one_file])
+def _to_the_root(folder: Path) -> dict[str, Any]:
+    """As many servers have it: the root goes along, and nobody needs it (RFC 8446 §4.4.2)."""
+    return files(folder, cert=write(folder, "more.crt", "client.crt", "issuing-ca.crt", "ca.crt"))
+
+
+@pytest.mark.parametrize("right", [_whole, _in_place, _as_text, _in_one_file, _to_the_root])
 def test_a_client_with_its_link_is_repaired(right: Callable[[Path], Any], page: Path) -> None:
     """In a file of its own, in the client's own file as a terminal would do it, or all in one."""
     said = exercises.repaired_chain(right(page / "link"))
@@ -96,7 +101,8 @@ def _own_ca(folder: Path) -> dict[str, Any]:
 
 
 def _garbage_too(folder: Path) -> dict[str, Any]:
-    return files(folder, cert=write(folder, "more.crt", "client.crt", "issuing-ca.crt", "ca.crt"))
+    CertificateAuthority.create("stray-ca").save(folder / "stray", overwrite=True)
+    return files(folder, cert=write(folder, "more.crt", "client.crt", "issuing-ca.crt", "stray/ca.crt"))
 
 
 @pytest.mark.parametrize(
@@ -177,7 +183,7 @@ def test_a_fresh_list_of_the_same_names_is_right(right: Callable[[Path], Any], p
     assert said.correct, said
 
 
-def _made(page: Path, begin: int, end: int, key: Any = None) -> x509.CertificateRevocationList:
+def _made(page: Path, begin: int, end: float, key: Any = None) -> x509.CertificateRevocationList:
     ca, now = ca_of(page), datetime.now(UTC)
     builder = x509.CertificateRevocationListBuilder(
         ca.certificate.subject, now + timedelta(days=begin), now + timedelta(days=end)
@@ -201,6 +207,7 @@ def _made(page: Path, begin: int, end: int, key: Any = None) -> x509.Certificate
         (lambda page: CertificateAuthority.create("other-ca").crl([]), "is refused"),
         (lambda page: _made(page, -1, 7, CertificateAuthority.create("example-ca").private_key), "is refused"),
         (lambda page: _made(page, 1, 7), "is refused"),
+        (lambda page: _made(page, -1, 0.0005), "in a moment"),
         (lambda page: _made(page, -30, -1), "expired"),
         (lambda page: page / "stale" / "clients.crl", "the list itself"),
         (lambda page: [ca_of(page).crl(revoked(page, *BOTH))], "the list itself"),

@@ -158,6 +158,7 @@ def test_what_only_the_strict_refuse_is_right(change: tuple[str, str]) -> None:
         (FOR_SERVERS.replace("CA:FALSE", "CA:TRUE"), ""),
         (FOR_SERVERS.replace("authorityKeyIdentifier = keyid\n", ""), "lacks authorityKeyIdentifier"),
         (FOR_SERVERS.replace("= keyid", "= none"), "lacks authorityKeyIdentifier"),
+        (FOR_SERVERS.replace("= keyid", "= none") + "[x]\nauthorityKeyIdentifier = keyid\n", "authorityKeyIdentifier"),
         (FOR_SERVERS.replace("subjectKeyIdentifier = hash\n", ""), "lacks subjectKeyIdentifier"),
         (FOR_SERVERS.replace("subjectAltName", "issuerAltName"), "lacks subjectAltName"),
         (FOR_SERVERS.replace("DNS:localhost", "DNS:example.org"), "another host"),

@@ -434,6 +434,18 @@ WRONG_DOORS: dict[str, tuple[dict[str, Any], str]] = {
     "another word": ({"client_auth": "sometimes", "app": asks}, "no server starts"),
     "another option": ({"client_auth": "required", "client_ca": None}, "all that there is to change"),
     "no application": ({"client_auth": "required", "app": 7}, "without parentheses"),
+    "only GET is guarded": (
+        {"client_auth": "optional", "app": lambda req: asks(req) if req.method == "GET" else Reply("in")},
+        "shows no certificate, at POST",
+    ),
+    "only what is near is guarded": (
+        {"client_auth": "optional", "app": lambda req: asks(req) if req.path.count("/") < 3 else Reply("in")},
+        "shows no certificate, at",
+    ),
+    "all but /health is guarded": (
+        {"client_auth": "optional", "app": lambda req: Reply("in") if req.path == "/health" else asks(req)},
+        "shows no certificate, at GET /health",
+    ),
     "only / is guarded": (
         {"client_auth": "optional", "app": lambda req: asks(req) if req.path == "/" else Reply("in")},
         "shows no certificate",

@@ -15,8 +15,9 @@ import pytest
 from cryptography import x509
 from cryptography.x509 import verification
 
-from mtlslab import Credential, errors
+from mtlslab import CertificateAuthority, Credential, errors
 from mtlslab.contexts import server_context
+from mtlslab.credentials import certificate_pem
 from mtlslab.notebook import exercises
 from mtlslab.notebook.exercises import guard, page_12
 from mtlslab.notebook.exercises.page_12 import STEPS
@@ -214,11 +215,38 @@ def when_neither_is_empty(context: ssl.SSLContext, folder: Path) -> ssl.SSLConte
     return fresh(folder) if all(file.exists() and file.stat().st_size for file in files) else context
 
 
+def then(change: Callable[[ssl.SSLContext], object]) -> Callable[[ssl.SSLContext, Path], ssl.SSLContext]:
+    """A right reload that makes a context by itself, and then changes it."""
+
+    def reload(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
+        if by_name(context, folder) is context:
+            return context
+        made = fresh(folder)
+        change(made)
+        return made
+
+    return reload
+
+
+def counting() -> Callable[[ssl.SSLContext, Path], ssl.SSLContext]:
+    """A reload that knows when the files are whole: at the sixth call, the tenth, the twelfth."""
+    calls = itertools.count(1)
+    return lambda context, folder: fresh(folder) if next(calls) in (6, 10, 12) else context
+
+
+NO_TIME = ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME
+STRAY = certificate_pem(CertificateAuthority.create("stray-ca").certificate).decode()
+
 RELOADS: dict[str, tuple[Any, str | None]] = {
     "by name": (by_name, None),
     "by a trial": (by_a_trial, None),
     "remembering": (Remembering(), None),
     "checked, then in place": (checked_and_in_place, None),
+    "by ssl alone": (then(ssl.SSLContext.session_stats), None),
+    "by counting": (counting(), ""),
+    "without looking at dates": (then(lambda made: setattr(made, "verify_flags", NO_TIME)), "a friend of last year"),
+    "another CA beside": (then(lambda made: made.load_verify_locations(cadata=STRAY)), "other authorities too"),
+    "weak keys": (then(lambda made: made.set_ciphers("DEFAULT:@SECLEVEL=0")), "keys that can be worked out"),
     "in place": (in_place, "beside the old server.key in the folder it raised SSLError"),
     "in place, guarded": (in_place_guarded, "beside the old server.key in the folder nobody gets in any more"),
     "fresh": (lambda _, folder: fresh(folder), "the server's loop ends"),
@@ -427,6 +455,33 @@ class Careless(Dropping):
             return httpx.Response(200, text="ok\n")
 
 
+class CarelessLater(Dropping):
+    """Verifies nobody, from the first renewal on."""
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        super().renew(context)
+
+
+class AnyName(Dropping):
+    """Takes any name for the one that was dialled."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        context.check_hostname = False
+        super().__init__(context)
+
+
+class Once(Dropping):
+    """Renews once."""
+
+    renewed = False
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        if not self.renewed:
+            super().renew(context)
+        self.renewed = True
+
+
 class WithoutContext(Dropping):
     def renew(self, _: ssl.SSLContext) -> None:
         self.client = httpx.Client(trust_env=False)
@@ -456,6 +511,9 @@ POOLS: dict[str, tuple[Any, str | None]] = {
     "sent again": (Retrying, "some were sent twice"),
     "careless": (Careless, "it takes an answer from a server that the context does not trust"),
     "without the context": (WithoutContext, "the request after renew got no answer: ConnectError"),
+    "careless once renewed": (CarelessLater, "it takes an answer from a server that the context does not trust"),
+    "of any name": (AnyName, "it takes an answer from a server of another name"),
+    "once": (Once, "renewed the second time"),
     "text": (Text, "and no httpx.Response"),
     "raising": (Raising, "renew raised NotImplementedError: to do"),
     "an object": (Counting(ssl.create_default_context()), "is wanted itself"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import reprlib
@@ -41,6 +42,7 @@ __all__ = [
     "dial",
     "doors",
     "expect",
+    "expect_nothing_loose",
     "fresh_name",
     "genuine",
     "handshake",
@@ -296,6 +298,22 @@ def meet(
         who: handshake(_end(ssl.PROTOCOL_TLS_CLIENT, ca.certificate, shown, tls_max), server, host)
         for who, shown in callers(ca).items()
     }
+
+
+_LOOSE = ssl.VerifyFlags(0x10 | 0x40)
+"""X509_V_FLAG_IGNORE_CRITICAL and X509_V_FLAG_ALLOW_PROXY_CERTS, for which Python has no names."""
+
+
+def expect_nothing_loose(context: ssl.SSLContext, ca: x509.Certificate) -> None:
+    """Raise `NotYet` if a server's context takes weak keys, overlooks something, or trusts others than `ca`."""
+    level = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).security_level
+    expect(context.security_level >= level, "it takes keys that can be worked out: leave @SECLEVEL as it is")
+    expect(not context.verify_flags & _LOOSE, "it overlooks what it does not know, or takes proxies: see verify_flags")
+    written = context.keylog_filename in (None, os.environ.get("SSLKEYLOGFILE"))
+    expect(written, "it writes its secrets into a file, and whoever has that reads every word: see keylog_filename")
+    loaded = {x509.load_der_x509_certificate(der) for der in context.get_ca_certs(binary_form=True)}
+    only = loaded == {ca} and context.cert_store_stats()["x509"] == 1
+    expect(only, "it believes other authorities too: load its ca.crt, and nothing else")
 
 
 # --- a real connection -----------------------------------------------------------------------------

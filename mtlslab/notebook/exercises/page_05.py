@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import socket
 import ssl
@@ -30,6 +29,7 @@ from mtlslab.notebook.exercises.judges import (
     NotYet,
     checker,
     expect,
+    expect_nothing_loose,
     fresh_name,
     genuine,
     handshake,
@@ -41,9 +41,6 @@ from mtlslab.server import Reply, Request
 __all__ = ["authorizing_app", "insisting_context", "lets_go"]
 
 # --- a context that insists ------------------------------------------------------------------------
-
-_LOOSE = ssl.VerifyFlags(0x10 | 0x40)
-"""X509_V_FLAG_IGNORE_CRITICAL and X509_V_FLAG_ALLOW_PROXY_CERTS, for which Python has no names."""
 
 _LET_IN = {
     "nobody": "a caller without a certificate gets in: it asks, and takes no for an answer, or does not ask; "
@@ -71,14 +68,7 @@ def insisting_context(answer: Any) -> str:
         expect(who == "a friend" or bool(met.refused), _LET_IN.get(who, ""))
     expect(bool(meet(context, ca, "1.2")["a friend"].refused), "it still takes TLS 1.2: see minimum_version")
     expect(bool(_shown(context, ca, _lax_friend(ca)).refused), "it does not verify strictly: see verify_flags")
-    level = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).security_level
-    expect(context.security_level >= level, "it takes keys that can be worked out: leave @SECLEVEL as it is")
-    expect(not context.verify_flags & _LOOSE, "it overlooks what it does not know, or takes proxies: see verify_flags")
-    written = context.keylog_filename in (None, os.environ.get("SSLKEYLOGFILE"))
-    expect(written, "it writes its secrets into a file, and whoever has that reads every word: see keylog_filename")
-    loaded = {x509.load_der_x509_certificate(der) for der in context.get_ca_certs(binary_form=True)}
-    only = loaded == {ca.certificate} and context.cert_store_stats()["x509"] == 1
-    expect(only, "it believes other authorities too: load lab-05/ca.crt, and nothing else")
+    expect_nothing_loose(context, ca.certificate)
     for name in _other_authorities(ca):
         met = _shown(context, ca, _claims_to_be_from(name, ca))
         expect(met.server == "unknown-ca", f"it believes {name.rfc4514_string()} too: load ca.crt, and nothing else")

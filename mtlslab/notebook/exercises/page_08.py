@@ -106,7 +106,7 @@ def repaired_chain(answer: Any) -> str:
     whose = setup.client.certificate if setup.client else None
     expect(shown.certificate == whose, "that is another client's certificate: this client keeps its own")
     expect(
-        list(shown.chain) == [lab.issuing_ca.certificate],
+        list(shown.chain) in ([lab.issuing_ca.certificate], [lab.issuing_ca.certificate, lab.ca.certificate]),
         "the file holds more than the client's certificate and its issuer's: a server needs nothing else",
     )
     return "the server could climb from the client to the root, over the intermediate that you put into the file"
@@ -135,7 +135,9 @@ def fresh_list(answer: Any) -> str:
         expect(reason == "revoked", f"{who} gets in again: a fresh list still names whom the old one named")
     until = crl.next_update_utc
     expect(until is not None, "the list does not say when the next one comes")
-    days = (until - datetime.now(UTC)).days if until else 0
+    left = until - datetime.now(UTC) if until else timedelta()
+    expect(left > timedelta(hours=1), "in a moment the list is stale again, and everybody is refused")
+    days = left.days
     expect(
         days <= 31,
         f"a list for {days} days: whoever is revoked tomorrow gets in for as long",

@@ -78,14 +78,15 @@ def _openssl(command: str, folder: Path) -> programs.Outcome:
 # --- of two minds ----------------------------------------------------------------------------------
 
 
-_LINES = (
-    "basicConstraints",
-    "keyUsage",
-    "subjectKeyIdentifier",
-    "authorityKeyIdentifier",
-    "extendedKeyUsage",
-    "subjectAltName",
-)
+_LINES = {
+    "basicConstraints": 19,
+    "keyUsage": 15,
+    "subjectKeyIdentifier": 14,
+    "authorityKeyIdentifier": 35,
+    "extendedKeyUsage": 37,
+    "subjectAltName": 17,
+}
+"""What a certificate has to hold, each with the last number of its OID 2.5.29.… (RFC 5280 §4.2.1)."""
 
 
 @checker("the text of an extension file, as FOR_SERVERS is one")
@@ -98,6 +99,9 @@ def two_minds(answer: Any) -> str:
         expect(lines.get(wanted, "none") != "none", f"it lacks {wanted}: leave none of the lines out")
     expect("DNS:localhost" in lines["subjectAltName"], "it is for another host than localhost")
     certificate, ca, key = _minted(text)
+    for wanted, arc in _LINES.items():  # cryptography may not read what is in it
+        there = b"\x06\x03\x55\x1d" + bytes([arc]) in certificate.tbs_certificate_bytes
+        expect(there, f"the certificate lacks {wanted}: leave none of the lines out")
     shown = Credential(certificate, key)
     lenient, strict = (_met(shown, ca, flags) for flags in (0, ssl.VERIFY_X509_STRICT))
     expect(not lenient, f"the lenient refuse it too: {lenient}. Find a rule that only the strict hold it to")

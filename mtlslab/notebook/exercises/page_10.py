@@ -434,24 +434,26 @@ def mended_door(answer: Any) -> str:
     expect(_drawn[name] not in _SAFE, f"{name} turns away who has no certificate, if you knock: it is another one")
     ca = CertificateAuthority.create("example-ca")
     server = ca.issue("localhost", SERVER, names=["localhost"])
-    for (who, _, path), answered in _through(server, ca, mended):
+    for (who, _, method, path), answered in _through(server, ca, mended):
         if who == "alice":
             expect(answered.status == 200, f"alice, whom it is for, is turned away ({answered.status or 'by TLS'})")
         else:
-            expect(not answered.ok, f"with it a caller gets in who {who}, at {path}")
+            expect(not answered.ok, f"with it a caller gets in who {who}, at {method} {path}")
             expect(answered.status is None or 400 <= answered.status < 500, f"who {who} gets {answered.status}")
     return "what fails open looks like what works, until somebody knocks who has no certificate"
 
 
-_Knock = tuple[str, Credential | None, str]
+_Knock = tuple[str, Credential | None, str, str]
 
 
 def _knocks(ca: CertificateAuthority) -> list[_Knock]:
     alice = ca.issue("alice", CLIENT)
     stranger = CertificateAuthority.create("example-ca").issue("alice", CLIENT)
     callers = (("alice", alice), ("shows no certificate", None), ("comes from another authority", stranger))
-    paths = ("/", "/admin", f"/reports/{random.randrange(10**6)}")
-    return [(who, caller, path) for who, caller in callers for path in paths]
+    number = random.randrange(10**6)
+    knocks = [("GET", path) for path in ("/", "/admin", f"/reports/{number}", "/health", f"/a/b/c/{number}")]
+    asked = [(who, caller, *knock) for who, caller in callers for knock in knocks]
+    return [*asked, *(("shows no certificate", None, method, "/") for method in ("POST", "PUT", "DELETE"))]
 
 
 def _through(server: Credential, ca: CertificateAuthority, door: Door) -> Iterator[tuple[_Knock, Answer]]:
@@ -466,10 +468,10 @@ def _through(server: Credential, ca: CertificateAuthority, door: Door) -> Iterat
     knocks, answers = _knocks(ca), {}
     with running:
         for place in random.sample(range(len(knocks)), len(knocks)):
-            _, caller, path = knocks[place]
+            _, caller, method, path = knocks[place]
             context = common(ssl.PROTOCOL_TLS_CLIENT)
             trust(context, [ca.certificate])
             if caller is not None:
                 show(context, caller)
-            answers[place] = exchange(running.url + path, context, sent_certificate=caller is not None)
+            answers[place] = exchange(running.url + path, context, sent_certificate=caller is not None, method=method)
     yield from ((knock, answers[place]) for place, knock in enumerate(knocks))

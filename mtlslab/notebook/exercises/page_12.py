@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import ssl
 import tempfile
 import threading
@@ -22,7 +23,16 @@ from mtlslab.authority import CertificateAuthority
 from mtlslab.client import exchange
 from mtlslab.credentials import Credential, certificate_pem
 from mtlslab.notebook.exercises import guard
-from mtlslab.notebook.exercises.judges import Guarded, NotYet, checker, expect, fresh_name, handshake
+from mtlslab.notebook.exercises.judges import (
+    Guarded,
+    NotYet,
+    checker,
+    expect,
+    expect_nothing_loose,
+    fresh_name,
+    handshake,
+    meet,
+)
 from mtlslab.profiles import CLIENT, SERVER
 from mtlslab.server import Request, Server
 
@@ -178,7 +188,7 @@ def surviving_reload(answer: Any) -> str:
         folder = _Folder(Path(path), ca)
         ca.save(path)
         current = contexts.server_context(folder.pairs[0], client_ca=ca.certificate)
-        for what, wanted in folder.story():
+        for what, wanted in _again_and_again(folder.story()):
             outcome = reload.attempt(current, Path(path))
             expect(outcome.error is None, f"with {what} in the folder it raised {outcome.told}: the server's loop ends")
             current = outcome.value
@@ -187,7 +197,16 @@ def surviving_reload(answer: Any) -> str:
             _expect_pair(current, friend, folder, what, wanted)
             for who, context in others.items():
                 expect(handshake(context, current).refused != "", f"with {what} in the folder it lets in {who}")
+        for who, met in meet(current, ca).items():
+            expect(who == "a friend" or met.refused != "", f"when all is written it lets in {who}")
+        expect_nothing_loose(current, ca.certificate)
     return "every caller of all twelve moments was shown a whole pair, and nobody else got in"
+
+
+def _again_and_again(story: Iterator[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    """Stay at each moment for a call or two: whoever counts calls is not to know the moment."""
+    for moment in story:
+        yield from [moment] * random.choice((1, 2))
 
 
 def _expect_pair(current: ssl.SSLContext, friend: ssl.SSLContext, folder: _Folder, what: str, wanted: int) -> None:
@@ -265,7 +284,10 @@ def renewing_pool(answer: Any) -> str:
             _expect_a_pool(pool, server.url, old)
             _expect_verification(pool, ca)
             _renew_in_flight(pool, orders, new, shown[1].certificate)
+            _expect_verification(pool, ca)
             _expect_nothing_left(pool, server)
+            _renew_once_more(pool, orders, old, shown[0].certificate)
+            Guarded(pool.close, "close")()
         finally:
             orders.finish.set()
     return (
@@ -288,9 +310,11 @@ def _expect_a_pool(pool: Any, url: str, context: ssl.SSLContext) -> None:
 
 def _expect_verification(pool: Any, ca: CertificateAuthority) -> None:
     stranger = CertificateAuthority.create("stranger-ca").issue("localhost", SERVER, names=LOCALHOST)
-    with Server(stranger, client_ca=ca.certificate, port=0) as server:
-        outcome = Guarded(pool.get, "get").attempt(server.url)
-    expect(outcome.error is not None, "it takes an answer from a server that the context does not trust")
+    another = ca.issue("another.example", SERVER, names=["another.example"])
+    for shown, what in ((stranger, "that the context does not trust"), (another, "of another name")):
+        with Server(shown, client_ca=ca.certificate, port=0) as server:
+            outcome = Guarded(pool.get, "get").attempt(server.url)
+        expect(outcome.error is not None, f"it takes an answer from a server {what}")
 
 
 def _renew_in_flight(pool: Any, orders: _Orders, new: ssl.SSLContext, renewed: x509.Certificate) -> None:
@@ -336,4 +360,9 @@ def _expect_nothing_left(pool: Any, server: Server) -> None:
     expect(_Asking(pool.get, server.url).ends(), "after all that, get does not come back")
     left = server.drain(timeout=guard.PATIENCE)
     expect(left == 0, f"{left} connections with the old certificate are still open: renewed daily, they add up")
-    Guarded(pool.close, "close")()
+
+
+def _renew_once_more(pool: Any, orders: _Orders, context: ssl.SSLContext, renewed: x509.Certificate) -> None:
+    Guarded(pool.renew, "renew, the second time,")(context)
+    Guarded(pool.get, "get")(orders.server.url)
+    expect(orders.last == renewed, "renewed the second time, it still shows the certificate before")
