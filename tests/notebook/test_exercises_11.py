@@ -200,8 +200,24 @@ def test_right_configurations_are_accepted(name: str) -> None:
     assert feedback.correct, feedback.text
 
 
+STATIC = f"""{exercises.BROKEN[: exercises.BROKEN.index("  @known")]}
+  # @APP@
+  @known vars_regexp {{http.request.tls.client.subject}} .
+  respond @known "{{http.request.tls.client.subject}}"
+  respond "nobody"
+}}
+""".replace("mode request", "mode verify_if_given")
+BESIDE = """http://localhost:0 {
+  bind 127.0.0.1
+  reverse_proxy @APP@
+}
+"""
+
 WRONG_CONFIGURATIONS: dict[str, tuple[Any, str]] = {
     "unchanged": (exercises.BROKEN, "another CA's certificate"),
+    "an answer of its own": (STATIC, "the application was not asked"),
+    "another site beside": (f"{MENDED}\n{BESIDE}", "another door"),
+    "admin on": (MENDED.replace("admin off", "admin localhost:0"), "leave admin off"),
     "verified only": (exercises.BROKEN.replace("mode request", "mode verify_if_given"), "strip this header"),
     "any certificate": (MENDED.replace("verify_if_given", "request"), "another CA's certificate"),
     "required": (MENDED.replace("verify_if_given", "require_and_verify"), "let in, as nobody"),

@@ -209,10 +209,10 @@ async def _app(scope: proxies.Scope, _: object, send: Callable[[Any], Any]) -> N
 
 
 class _Deployment:
-    """Caddy with a configuration, the application behind it, and callers."""
+    """Caddy with a configuration, the application behind it, and callers. `asked` notes what reaches the latter."""
 
-    def __init__(self, folder: Path, url: str) -> None:
-        self.folder, self.url = folder, url
+    def __init__(self, folder: Path, url: str, asked: list[str]) -> None:
+        self.folder, self.url, self.asked = folder, url, asked
 
     def files(self, name: str) -> dict[str, Path]:
         return {
@@ -235,9 +235,15 @@ def _deployed(configuration: str) -> Iterator[_Deployment]:
         ca.issue("localhost", SERVER, names=["localhost", "127.0.0.1"]).save(folder, "server")
         for caller in ("alice", "bob"):
             ca.issue(caller, CLIENT, names=[f"{caller}.example"]).save(folder, caller)
+        asked: list[str] = []
+
+        async def noting(scope: proxies.Scope, receive: Any, send: Callable[[Any], Any]) -> None:
+            asked.extend([scope["path"]] if scope["type"] == "http" else [])
+            await _app(scope, receive, send)
+
         try:
-            with proxies.behind(_app) as app, proxies.running("caddy", configuration, folder, app) as caddy:
-                yield _Deployment(folder, caddy.url)
+            with proxies.behind(noting) as app, proxies.running("caddy", configuration, folder, app) as caddy:
+                yield _Deployment(folder, caddy.url, asked)
         except failures.ProgramMissing as error:
             raise NotYet(f"this exercise needs it: {error}") from None
         except failures.ProgramFailed as error:
@@ -261,9 +267,14 @@ def mended_configuration(answer: Any) -> str:
         bool(binds) and all(line[1:] == ["127.0.0.1"] for line in binds),
         "listen on loopback only: bind 127.0.0.1",
     )
+    _expect_one_door(answer)
     with _deployed(answer) as deployment:
         for name in ("alice", "bob"):
             got = deployment.ask(name)
+            expect(
+                bool(deployment.asked) or not got.ok, "the application was not asked: the proxy answers in its place"
+            )
+            deployment.asked.clear()
             expect(got.text == f"CN={name}", f"{name}, who is honest, is {_heard(got)} now, not CN={name}")
         expect(deployment.ask(None).text == "nobody", "a caller without a certificate must still be let in, as nobody")
         report = probe(deployment.url, **deployment.files("bob"), victim=deployment.folder / "alice.crt")  # type: ignore[arg-type]
@@ -273,6 +284,17 @@ def mended_configuration(answer: Any) -> str:
         count = f"not every probe is stopped ({len(through)} got through)"
         raise NotYet(f"{count}; the first: {one.attack} (seen: {one.seen}). {one.cure}")
     return f"{report.requests} requests, and nothing got through. Each line that you changed was a way in"
+
+
+def _expect_one_door(configuration: str) -> None:
+    lines, depth, tops = [line.strip() for line in configuration.splitlines()], 0, []
+    for line in lines:
+        if line and depth == 0 and not line.startswith(("#", "{", "(")):
+            tops.append(line)
+        depth += line.count("{") - line.count("}")
+    expect(len(tops) == 1, "one site is enough: a second one is another door, beside the one that you guard")
+    closed = ["admin", "off"] in [line.split() for line in lines]
+    expect(closed, "leave admin off: whoever reaches that address changes the configuration")
 
 
 def _heard(answer: Answer) -> str:
