@@ -10,6 +10,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from mtlslab import contexts, errors
 from mtlslab.authority import CertificateAuthority
@@ -34,9 +35,15 @@ def client_by_openssl(answer: Any) -> str:
     except errors.MtlslabError as error:
         raise NotYet(str(error)) from None
     alice = shown.certificate
-    names = [attribute.value for attribute in alice.subject]
-    expect(names == ["alice"], "the subject is not CN=alice; it comes from -subj when you make the CSR")
-    said = doors(shown, root, "alice")
+    names = [(attribute.oid, attribute.value) for attribute in alice.subject]
+    expect(
+        names == [(NameOID.COMMON_NAME, "alice")],
+        "the subject is not CN=alice: see -subj when you make the CSR",
+    )
+    try:
+        said = doors(shown, root, "alice")
+    except ssl.SSLError as error:
+        raise NotYet(f"no program of today shows it, for its key or its signature is weak: {error.reason}") from None
     hints = {
         "unknown-ca": "the CA in lab-09/openssl did not sign it; give -CA ca.crt and -CAkey ca.key",
         "wrong-purpose": "its extendedKeyUsage is not for clients; a client's profile is not the server's",
