@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import gc
 import itertools
 import json
 import os
@@ -9,6 +10,7 @@ import ssl
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -46,6 +48,20 @@ def tells_even(monkeypatch: pytest.MonkeyPatch) -> Check:
         return "even"
 
     return tells_even
+
+
+async def answers_later(number: int) -> bool:
+    return number % 2 == 0
+
+
+def test_an_async_function_is_told_apart_without_noise(tells_even: Check) -> None:
+    """Who writes `async def` hears what came back, and no warning of Python's about an awaitable falls out."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        said = tells_even(answers_later)
+        gc.collect()
+    assert "returned coroutine, and not bool" in said.text
+    assert [str(warning.message) for warning in caught] == []
 
 
 def exits(_: int) -> bool:

@@ -8,7 +8,7 @@ import io
 import linecache
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -94,6 +94,8 @@ class _Call(threading.Thread):
     def run(self) -> None:
         try:
             self.outcome = Outcome(self._function(*self._given, **self._options))
+            if isinstance(self.outcome.value, Coroutine):  # nobody awaits it, and Python would say so in the notebook
+                self.outcome.value.close()
         except BaseException as error:
             self.outcome = Outcome(None, error, _told(error))
 
