@@ -303,7 +303,7 @@ def _read_name(name: str) -> _Found:
         return _Found(reason_of_alert(alert) or "", alert, True)
     reason = next((_REASON_OF_NAME[text] for text in _REASON_OF_NAME if name.startswith(text)), "protocol-error")
     sent = None if name.endswith("_AVAILABLE") else REASONS[reason].alert  # that was before anything was sent
-    return _Found(reason, sent, reason == "connection-lost" or name == "UNKNOWN_ERROR")
+    return _Found(reason, sent, reason == "connection-lost" or name.startswith("UNKNOWN_ERROR"))
 
 
 def _curl_exit_code(by: End, reason: str, alert: str | None, in_handshake: bool) -> int:

@@ -20,9 +20,15 @@ CURL_SINCE = {
     "unreadable-key": ((8, 16), 43),
     "key-mismatch": ((8, 16), 43),
     "Receive buffer too long": ((8, 6), 100),
+    "continuation line": ((8, 3), 0),
+    "conflicting Content-Length": ((8, 17), 8),
+    "Server disconnected": ((8, 14), 56),  # 8.14.1; and 52 still, where it said close_notify
 }
-"""Where curl's exit codes are no longer those of `refusals.CURL`: from which version on, and what they are. From 8.17
-on curl judges a server's certificate after the handshake: it exits as before, and the server hears no alert."""
+"""Where curl's exit codes are no longer those of `refusals.CURL`: from which version on, and what they are."""
+
+CURL_JUDGES_LATE = (8, 17)
+"""From this version on curl judges a server's certificate after the handshake. It exits as before, and the server hears
+no alert; where the server refuses curl, too, the server is the first to do so."""
 
 
 def curl_exit_code(what: str, version: tuple[int, int] = (7, 88)) -> int:
