@@ -14,7 +14,7 @@ import pytest
 from cryptography import x509
 
 from given import LOCALHOST, Call, Serve
-from mtlslab import CertificateAuthority, Credential, Request, Server, errors, new_private_key
+from mtlslab import Answer, CertificateAuthority, Credential, Request, Server, errors, new_private_key
 from mtlslab.contexts import TLSVersion, client_context
 from mtlslab.profiles import CLIENT, SERVER
 
@@ -299,9 +299,9 @@ def test_who_is_drained_is_answered_once_more_and_told_that_it_was_the_last_time
         assert kept.sock.getsockname()[1] != port
 
 
-def test_drain_waits_for_those_who_are_busy(serve: Serve, call: Call) -> None:
-    """A request that is in the app when `drain` comes gets its answer; `drain` returns when it has left."""
-    working, proceed, answers = threading.Event(), threading.Event(), []
+def a_caller_in_the_app(serve: Serve, call: Call) -> tuple[Server, threading.Thread, threading.Event, list[Answer]]:
+    """Have a request that stays in the app until an event is set. Returns who asks, the event, and where answers go."""
+    working, proceed, answers = threading.Event(), threading.Event(), list[Answer]()
 
     def app(_: Request) -> str:
         working.set()
@@ -312,6 +312,12 @@ def test_drain_waits_for_those_who_are_busy(serve: Serve, call: Call) -> None:
     caller = threading.Thread(target=lambda: answers.append(call(server.url, timeout=60)))
     caller.start()
     assert working.wait(60)
+    return server, caller, proceed, answers
+
+
+def test_drain_waits_for_those_who_are_busy(serve: Serve, call: Call) -> None:
+    """A request that is in the app when `drain` comes gets its answer; `drain` returns when it has left."""
+    server, caller, proceed, answers = a_caller_in_the_app(serve, call)
     assert server.drain(timeout=0) == 1
     threading.Timer(0.05, proceed.set).start()
     assert server.drain(timeout=60) == 0
@@ -346,17 +352,7 @@ def test_a_request_that_is_cut_off_is_remembered_as_that(
     serve: Serve, call: Call, client_credential: Credential
 ) -> None:
     """`hang_up` loses the request that is in the app: no reply, and a visit that says so."""
-    working, proceed, answers = threading.Event(), threading.Event(), []
-
-    def app(_: Request) -> str:
-        working.set()
-        proceed.wait(60)
-        return "done"
-
-    server = serve(app=app)
-    caller = threading.Thread(target=lambda: answers.append(call(server.url, timeout=60)))
-    caller.start()
-    assert working.wait(60)
+    server, caller, proceed, answers = a_caller_in_the_app(serve, call)
     assert server.hang_up(client_credential.certificate) == 1
     caller.join()
     proceed.set()

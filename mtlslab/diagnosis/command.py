@@ -47,17 +47,13 @@ def add_to(commands: Any) -> None:
 def run(command: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     """Diagnose, print what was found, and return the exit status."""
     try:
-        password = _first_line(options.password_file) if options.password_file else None
-    except (OSError, UnicodeDecodeError) as error:
-        command.error(f"--password-file: {options.password_file!r} cannot be read ({error})")
-    try:
         found = diagnose(
             options.url,
             cacert=options.cacert,
             cert=options.cert,
             key=options.key,
             tls_max=options.tls_max,
-            password=password,
+            password=password_of(command, options),
             timeout=options.timeout,
             connect_to=options.connect_to,
             server_name=options.servername,
@@ -74,8 +70,14 @@ _FILL = textwrap.TextWrapper(
 )
 
 
-def _first_line(file: str) -> str:
-    return next(iter(Path(file).read_text(encoding="utf-8").splitlines()), "")
+def password_of(command: argparse.ArgumentParser, options: argparse.Namespace) -> str | None:
+    """Return the first line of the file of --password-file, if there is one; exit with status 2 if it cannot be read."""
+    if not options.password_file:
+        return None
+    try:
+        return next(iter(Path(options.password_file).read_text(encoding="utf-8").splitlines()), "")
+    except (OSError, UnicodeDecodeError) as error:
+        command.error(f"--password-file: {options.password_file!r} cannot be read ({error})")
 
 
 def _report(found: Diagnosis) -> Iterator[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from mtlslab import errors
+from mtlslab.diagnosis.command import password_of
 from mtlslab.probe.prober import MOST_REQUESTS, Report, probe
 
 _DESCRIPTION = f"""Attack a deployment of your own with forged identities, and see which the application believes.
@@ -40,10 +40,6 @@ def add_to(commands: Any) -> None:
 def run(command: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     """Probe, print what was seen, and return the exit status."""
     try:
-        password = _first_line(options.password_file) if options.password_file else None
-    except (OSError, UnicodeDecodeError) as error:
-        command.error(f"--password-file: {options.password_file!r} cannot be read ({error})")
-    try:
         report = probe(
             options.url,
             cert=options.cert,
@@ -52,7 +48,7 @@ def run(command: argparse.ArgumentParser, options: argparse.Namespace) -> int:
             cacert=options.cacert,
             direct=options.direct,
             public=options.public,
-            password=password,
+            password=password_of(command, options),
             this_is_mine=options.this_is_mine,
             timeout=options.timeout,
         )
@@ -60,10 +56,6 @@ def run(command: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         command.error(str(error))
     print(report.to_json() if options.json else "\n".join(_lines(report)))  # noqa: T201 (this is the command line)
     return 1 if report.through else 0
-
-
-def _first_line(file: str) -> str:
-    return next(iter(Path(file).read_text(encoding="utf-8").splitlines()), "")
 
 
 def _lines(report: Report) -> Iterator[str]:
