@@ -71,7 +71,7 @@ _FILL = textwrap.TextWrapper(
 
 
 def password_of(command: argparse.ArgumentParser, options: argparse.Namespace) -> str | None:
-    """Return the first line of the file of --password-file, if there is one; exit with status 2 if it cannot be read."""
+    """Return the first line of the file of --password-file, if there is one; exits with 2 if it cannot be read."""
     if not options.password_file:
         return None
     try:
