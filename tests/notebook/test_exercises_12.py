@@ -508,7 +508,7 @@ POOLS: dict[str, tuple[Any, str | None]] = {
     "never": (Never, "still shows the old certificate"),
     "hoarding": (Hoarding, "connections with the old certificate are still open"),
     "one each": (OneEach, "a new connection for each request"),
-    "sent again": (Retrying, "some were sent twice"),
+    "sent again": (Retrying, "some were sent twice|in flight got no answer"),  # which, the moment decides
     "careless": (Careless, "it takes an answer from a server that the context does not trust"),
     "without the context": (WithoutContext, "the request after renew got no answer: ConnectError"),
     "careless once renewed": (CarelessLater, "it takes an answer from a server that the context does not trust"),
@@ -534,7 +534,7 @@ def test_a_pool_is_renewed_while_its_requests_are_in_flight(name: str) -> None:
     pool, hint = POOLS[name]
     feedback = exercises.renewing_pool(pool)
     assert feedback.correct is (hint is None), feedback
-    assert (hint or "") in feedback.text
+    assert any(part in feedback.text for part in (hint or "").split("|"))
 
 
 @pytest.mark.parametrize("name", HURRIED)
