@@ -2,13 +2,12 @@
 
     .venv/bin/python tools/handout.py FOLDER
 
-FOLDER/learner has neither solutions nor stored outputs, FOLDER/teacher has both. Both hold all of the repository that
-git knows. Raises SystemExit, with the reason, where there is no git, or a copy in FOLDER already.
+FOLDER/learner has neither solutions nor stored outputs, FOLDER/teacher has both. Both hold all of the repository but what
+git ignores. Raises SystemExit, with the reason, where FOLDER lies in the repository, or holds a copy already.
 """
 
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -29,16 +28,14 @@ def without_solutions(path: Path) -> None:
 
 def write(folder: Path, repository: Path = REPOSITORY) -> None:
     """Write both copies of a repository."""
-    try:
-        listed = subprocess.run(["git", "ls-files", "-z"], cwd=repository, capture_output=True, check=True, text=True)
-    except (OSError, subprocess.CalledProcessError):
-        raise SystemExit("git does not know this folder: run this in a clone of the course") from None
+    if repository in folder.resolve().parents:
+        raise SystemExit(f"{folder} lies in the course itself: name a folder outside of it")
+    rules = (repository / ".gitignore").read_text(encoding="utf-8").splitlines()
+    ignored = [rule.rstrip("/").rpartition("/")[2] for rule in rules if rule and not rule.startswith("#")]
     for copy in ("learner", "teacher"):
         if (folder / copy).exists():
             raise SystemExit(f"{folder / copy} is there already: delete it, or name another folder")
-        for name in filter(None, listed.stdout.split("\0")):
-            (folder / copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(repository / name, folder / copy / name)
+        shutil.copytree(repository, folder / copy, ignore=shutil.ignore_patterns(".git", *ignored))
     for path in notebook_form.course(folder / "learner" / "notebooks"):
         without_solutions(path)
 

@@ -88,6 +88,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "4.1.2.6": "Subject",
         "4.1.2.7": "Subject Public Key Info",
         "4.2": "Certificate Extensions",
+        "4.2.1": "Standard Extensions",
         "4.2.1.1": "Authority Key Identifier",
         "4.2.1.2": "Subject Key Identifier",
         "4.2.1.3": "Key Usage",
