@@ -2,6 +2,7 @@
 
 import re
 import threading
+import tracemalloc
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -374,15 +375,19 @@ def test_a_careless_guard_learns_what_it_lets_happen(name: str) -> None:
 
 
 def test_an_application_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A checker does not wait for ever, and leaves no thread of the answer's behind that keeps Python alive."""
+    """A checker does not wait for ever, nor fill the memory, and leaves no thread behind that keeps Python alive."""
     monkeypatch.setattr(guard_module, "PATIENCE", 0.5)
 
     async def endless(scope: Any, receive: Any, send: Any) -> None:
         while True:
             await send({"type": "http.response.start", "status": 200})
 
+    tracemalloc.start()
     said = exercises.guards_the_reports(endless)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert said.correct is False
+    assert peak < 10_000_000
     assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
 
 

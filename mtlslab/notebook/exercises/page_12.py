@@ -332,9 +332,9 @@ def _renew_in_flight(pool: Any, orders: _Orders, new: ssl.SSLContext, renewed: x
         orders.finish.set()
         end = time.monotonic() + guard.PATIENCE
         lost = [asking.error for asking in flying if not (asking.ends(end - time.monotonic()) and asking.answered)]
+    expect(orders.placed == IN_FLIGHT, f"the server did {orders.placed} requests for {IN_FLIGHT}: some were sent twice")
     told = f" ({lost[0]})" if lost and lost[0] else ""
     expect(not lost, f"{len(lost)} of {IN_FLIGHT} in flight got no answer{told}, and the server had done their work")
-    expect(orders.placed == IN_FLIGHT, f"the server did {orders.placed} requests for {IN_FLIGHT}: some were sent twice")
     expect(renewing.ends(), "renew does not come back, though nothing is in flight any more")
     expect(not renewing.error, f"renew raised {renewing.error}")
 
