@@ -2,8 +2,8 @@
 
     .venv/bin/python tools/handout.py FOLDER
 
-FOLDER/learner has neither solutions nor stored outputs, FOLDER/teacher has both. Both hold all of the repository but what
-git ignores. Raises SystemExit, with the reason, where FOLDER lies in the repository, or holds a copy already.
+FOLDER/learner has neither solutions nor stored outputs, FOLDER/teacher has both. Both hold all of the repository but
+what git ignores. Raises SystemExit, with the reason, where FOLDER lies in the repository, or holds a copy already.
 """
 
 import re
