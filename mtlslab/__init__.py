@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from mtlslab import errors
 from mtlslab.authority import CertificateAuthority
-from mtlslab.client import request
 from mtlslab.credentials import Credential, new_csr, new_private_key
 from mtlslab.exchanges import Answer, Reply, Request, Visit
 from mtlslab.refusals import Refusal
 
 if TYPE_CHECKING:
+    from mtlslab.client import request
     from mtlslab.diagnosis import Diagnosis, diagnose
     from mtlslab.server import Server
 
@@ -35,8 +35,13 @@ __all__ = [
 ]
 
 
-_LATER = {"Server": "mtlslab.server", "Diagnosis": "mtlslab.diagnosis", "diagnose": "mtlslab.diagnosis"}
-"""What is imported when it is first asked for: asyncio takes its time, and so does the table of faults."""
+_LATER = {
+    "Diagnosis": "mtlslab.diagnosis",
+    "Server": "mtlslab.server",
+    "diagnose": "mtlslab.diagnosis",
+    "request": "mtlslab.client",
+}
+"""What is imported when it is first asked for: a server needs no httpx, a client no asyncio."""
 
 
 def __getattr__(name: str) -> Any:
