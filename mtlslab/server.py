@@ -198,11 +198,11 @@ class _Hall:
         opened.set()
         self._sweep()
         await self._closing.wait()
-        for door in doors:
-            door.close()
-        await asyncio.sleep(0.005)  # until who has just been let in is here
-        for caller in [caller for caller in self.callers if caller.state is not State.LEAVING]:
-            caller.dismiss("the server was stopped")
+        with suppress(NotImplementedError):  # Windows: there who is let in is here at once
+            [self.loop.remove_reader(one) for one in listeners]
+        await asyncio.sleep(0.005)  # until who has just been let in is here: asyncio loses them once a door is closed
+        [door.close() for door in doors]
+        [caller.dismiss("the server was stopped") for caller in self.callers if caller.state is not State.LEAVING]
         end = time.monotonic() + _STOP_SECONDS
         while self.callers and time.monotonic() < end:  # noqa: ASYNC110 (the last word of who was refused is to arrive)
             await asyncio.sleep(0.005)
