@@ -38,8 +38,7 @@ USUAL_PORT = 3000
 LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 """Both addresses that `localhost` may mean: whoever dials either must reach this server and no other."""
 
-_SETTLE_SECONDS = 1.0
-_STOP_SECONDS = 0.5
+_SETTLE_SECONDS, _STOP_SECONDS = 1.0, 0.5
 
 _SWEEP_SECONDS = 0.05
 """How often the server looks who has to go."""
@@ -201,8 +200,10 @@ class _Hall:
         with suppress(NotImplementedError):  # Windows: there who is let in is here at once
             [self.loop.remove_reader(one) for one in listeners]
         await asyncio.sleep(0.005)  # until who has just been let in is here: asyncio loses them once a door is closed
-        [door.close() for door in doors]
-        [caller.dismiss("the server was stopped") for caller in self.callers if caller.state is not State.LEAVING]
+        for door in doors:
+            door.close()
+        for caller in [caller for caller in self.callers if caller.state is not State.LEAVING]:
+            caller.dismiss("the server was stopped")
         end = time.monotonic() + _STOP_SECONDS
         while self.callers and time.monotonic() < end:  # noqa: ASYNC110 (the last word of who was refused is to arrive)
             await asyncio.sleep(0.005)
@@ -245,14 +246,12 @@ class _Hall:
             self._dismiss(next(iter(self._idle)), "others were waiting")
 
     def gone(self, connection: Connection) -> None:
-        """Forget a connection."""
         self.callers.discard(connection)
         self._idle.pop(connection, None)
         with self.changed:
             self.changed.notify_all()
 
     def remember(self, visit: Visit) -> None:
-        """Keep a visit."""
         with self.changed:
             self._server._visits.append(visit)
             self.changed.notify_all()
@@ -268,13 +267,12 @@ class _Hall:
             threading.Thread(target=self._work, args=(connection, request), daemon=True).start()
 
     def _work(self, connection: Connection, request: Request) -> None:
-        error = None
         try:
-            reply = self._server.app(request)
+            answer: tuple[Reply | str, BaseException | None] = self._server.app(request), None
         except BaseException as raised:
-            reply, error = FAILED, raised
+            answer = FAILED, raised
         with suppress(RuntimeError):  # the loop has ended
-            self.loop.call_soon_threadsafe(connection.answer, reply, error)
+            self.loop.call_soon_threadsafe(connection.answer, *answer)
 
     # --- who has to go
 
