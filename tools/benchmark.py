@@ -182,6 +182,7 @@ class Serving:
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
+        self.pid = process.pid
         self.url = f"https://127.0.0.1:{self._say()}/"
         self.failed = 0
 
@@ -217,8 +218,9 @@ def serving(command: list[str], folder: str) -> Iterator[Serving]:
         process.stdin.close()
 
 
-def answering(rounds: int) -> Row:
-    """Compare `Server` with the article's Node.js server: same certificates, a new TLS 1.3 connection per request."""
+@contextlib.contextmanager
+def both_servers() -> Iterator[tuple[str, Serving, Serving]]:
+    """Run `Server` and the article's server with the same certificates; yield the folder and both."""
     need("node", "ab")
     with tempfile.TemporaryDirectory() as folder:
         ca = CertificateAuthority.create("example-ca")
@@ -232,7 +234,13 @@ def answering(rounds: int) -> Row:
             serving([sys.executable, "-c", OUR_SERVER], folder) as our,
             serving(["node", "-e", THE_ARTICLES_SERVER], folder) as node,
         ):
-            ours, other = medians(rounds, lambda: our.load(folder, 1000), lambda: node.load(folder, 1000))
+            yield folder, our, node
+
+
+def answering(rounds: int) -> Row:
+    """Compare `Server` with the article's Node.js server: same certificates, a new TLS 1.3 connection per request."""
+    with both_servers() as (folder, our, node):
+        ours, other = medians(rounds, lambda: our.load(folder, 1000), lambda: node.load(folder, 1000))
     return Row(
         "`Server`, beside the article's Node.js server: processor time per connection (`ab`, TLS 1.3)",
         f"{ours * 1000:.2f} ms, {our.failed} failed",
@@ -241,6 +249,19 @@ def answering(rounds: int) -> Row:
         "≤ 1, 0 failed",
         ours <= other and our.failed == 0,
     )
+
+
+def remembering(_: int) -> Row:
+    """Compare the memory of both servers after 1,000 connections (Linux)."""
+    with both_servers() as (folder, our, node):
+        megabytes = []
+        for server in (our, node):
+            server.load(folder, 1000)
+            status = Path(f"/proc/{server.pid}/status").read_text()
+            megabytes.append(int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024)
+    ours, other = megabytes
+    what = "`Server`, beside the article's Node.js server: memory after 1,000 connections"
+    return Row(what, f"{ours:.0f} MB", f"{other:.0f} MB", ours / other, "≤ 0.5", ours <= 0.5 * other)
 
 
 def in_a_crowd(_: int) -> Row:
@@ -377,6 +398,7 @@ def main() -> None:
         issuing,
         issuing_with_openssl,
         answering,
+        remembering,
         in_a_crowd,
         recording,
         importing,
