@@ -385,7 +385,7 @@ def test_agrees_with_tshark(seen_by_tshark: dict[str, tuple[Transcript, list[See
         mine = [seen_by_us(m) for m in transcript.messages]
         assert [(m.sender, m.name) for m in mine] == [(s.sender, s.name) for s in seen], name
         for message, ours, theirs in zip(transcript.messages, mine, seen, strict=True):
-            # We open what zlib has compressed (RFC 8879); the tshark of Debian 13, for one, lists it and looks no further.
+            # We open what zlib has compressed (RFC 8879). The tshark of Debian 13 lists it, and looks no further.
             unseen = message.name == "CompressedCertificate" and not theirs.contents
             assert not message.opened or ours == (replace(theirs, contents=ours.contents) if unseen else theirs), name
 
