@@ -281,7 +281,7 @@ HOLES = {
 
 
 def haproxy_version() -> tuple[int, ...]:
-    said = subprocess.run([programs.find("haproxy"), "-v"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([proxies._find("haproxy"), "-v"], capture_output=True, text=True, check=True).stdout
     return tuple(map(int, re.findall(r"\d+", said)[:2]))
 
 
