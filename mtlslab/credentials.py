@@ -88,7 +88,7 @@ def distinguished_name(
     try:
         with warnings.catch_warnings(action="ignore"):  # of one that is longer than its kind may be
             return printable(getattr(of, which).rfc4514_string()) or "(empty)"
-    except ValueError:
+    except UNREADABLE:
         return "(unreadable)"
 
 
@@ -242,7 +242,7 @@ def _pair(folder: str | os.PathLike[str], name: str) -> tuple[Path, Path]:
     return Path(folder) / f"{name}.crt", Path(folder) / f"{name}.key"
 
 
-UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+UNREADABLE = (ValueError, KeyError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 """What cryptography raises where a part of a certificate is malformed, or of a kind that it does not know."""
 
 

@@ -163,7 +163,7 @@ def _is_named(certificate: x509.Certificate) -> bool:
     """Tell whether cryptography reads a CA's name: a bundle may hold stranger ones, which OpenSSL takes."""
     try:
         return bool(certificate.subject and certificate.issuer)
-    except ValueError:
+    except MALFORMED:
         return False
 
 
