@@ -259,8 +259,9 @@ def test_a_server_is_gone_when_its_notebook_is(tmp_path: Path, with_what: signal
     """Interrupted or killed, the Python that serves takes the server and its child along."""
     (tmp_path / "server.py").write_text(PARENT.format(ignoring="pass") + SERVER, encoding="utf-8")
     code = f"""\
-import time
+import signal, time
 from mtlslab.notebook.programs import serving
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a kernel, also where the tests run in the background
 with serving("{PYTHON} server.py", ".") as server:
     print(server.pid, flush=True)
     time.sleep(60)
