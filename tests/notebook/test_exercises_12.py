@@ -3,6 +3,7 @@
 import itertools
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
