@@ -117,9 +117,15 @@ def serving(name: str, serve: Serve, *, port: int = 0, timeout: float = 10.0) ->
 class _Running(threading.Thread):
     def __init__(self, name: str, serve: Serve, port: int) -> None:
         super().__init__(name=name, daemon=True)
+        # Named by its protocol, or asyncio does not switch Nagle's algorithm off: 40 ms for each reply in two pieces.
+        self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
-            self._listener = socket.create_server(("127.0.0.1", port))
+            if sys.platform != "win32":
+                self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._listener.bind(("127.0.0.1", port))
+            self._listener.listen()
         except OSError:
+            self._listener.close()
             raise errors.PortInUse(port) from None
         self.port: int = self._listener.getsockname()[1]
         self._serve = serve

@@ -143,6 +143,24 @@ def test_a_stubborn_server_is_ended(monkeypatch: pytest.MonkeyPatch, lab: Path) 
     assert nobody_listens(url)
 
 
+def test_a_reply_in_two_pieces_waits_for_nobody(lab: Path) -> None:
+    """Nagle's algorithm is off for each caller: with it, the second piece of a reply waits 40 ms for the first's ACK."""
+    seen: list[bool] = []
+
+    async def looks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        seen.append(bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)))
+        writer.write(b"!")
+        writer.close()
+
+    async def serve(listener: socket.socket, stopped: Stopped) -> None:
+        async with await asyncio.start_server(looks, sock=listener):
+            await stopped()
+
+    with servers.serving("looks", serve):
+        assert seen == [True]
+
+
 def test_a_server_that_dies_in_between_leaves_nothing(lab: Path) -> None:
     """If it dies while it serves, callers are told, and the block ends as always."""
     dead = threading.Event()
