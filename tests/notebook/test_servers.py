@@ -144,7 +144,7 @@ def test_a_stubborn_server_is_ended(monkeypatch: pytest.MonkeyPatch, lab: Path) 
 
 
 def test_a_reply_in_two_pieces_waits_for_nobody(lab: Path) -> None:
-    """Nagle's algorithm is off for each caller: with it, the second piece of a reply waits 40 ms for the first's ACK."""
+    """Nagle's algorithm is off for each caller: with it, a second piece waits 40 ms for an ACK."""
     seen: list[bool] = []
 
     async def looks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
