@@ -9,6 +9,7 @@ import string
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +56,21 @@ def strict_reader(answer: Any) -> str:
 
 def _five_certificates() -> tuple[x509.Certificate, ...]:
     """Two callers; one whose Base64 ends in padding; one that is as long as may be, and one that is too long."""
-    ca = CertificateAuthority.create("example-ca")
+    ca, padded, long, huge = _by_length()
     alice, bob = (ca.issue(f"{name}-{secrets.token_hex(4)}", CLIENT).certificate for name in ("alice", "bob"))
+    return alice, bob, padded, long, huge
+
+
+@lru_cache(maxsize=1)  # takes longer than all the rest
+def _by_length() -> tuple[CertificateAuthority, x509.Certificate, x509.Certificate, x509.Certificate]:
+    ca = CertificateAuthority.create("example-ca")
     sized = (ca.issue("carol" + "l" * extra, CLIENT).certificate for extra in range(64))
     padded = next(one for one in sized if len(one.public_bytes(Encoding.DER)) % 3)
     names = [f"host-{number:04}.example" for number in range(626)]  # 618 of them make about 16,384 characters
     many = [ca.issue("many", CLIENT, names=names[:count]).certificate for count in range(612, 626)]
     long = [one for one in many if len(client_cert.encode(one)) <= 16384][-1]
     huge = next(one for one in many if len(client_cert.encode(one)) > 16384)
-    return alice, bob, padded, long, huge
+    return ca, padded, long, huge
 
 
 def _rightful(
