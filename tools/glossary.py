@@ -20,7 +20,6 @@ NO_TERMS = {
     "chose",
     "family",
     "let in",
-    "no extension at all",
     "other",
     "serial number",
     "step 5 as written",
