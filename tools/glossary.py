@@ -24,8 +24,6 @@ NO_TERMS = {
     "step 5 as written",
     "the Certificate says who, the CertificateVerify proves it",
     "there",
-    "TLS 1.2",
-    "TLS 1.3",
     "to the client",
 }
 """What stands in bold for stress alone."""
