@@ -18,12 +18,10 @@ GLOSSARY = notebook_form.NOTEBOOKS / "glossary.ipynb"
 NO_TERMS = {
     "anyExtendedKeyUsage",
     "chose",
-    "family",
     "let in",
     "other",
     "step 5 as written",
     "the Certificate says who, the CertificateVerify proves it",
-    "there",
     "to the client",
 }
 """What stands in bold for stress alone."""
