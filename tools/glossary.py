@@ -18,16 +18,10 @@ GLOSSARY = notebook_form.NOTEBOOKS / "glossary.ipynb"
 NO_TERMS = {
     "anyExtendedKeyUsage",
     "chose",
-    "family",
     "let in",
-    "no extension at all",
     "other",
-    "serial number",
     "step 5 as written",
     "the Certificate says who, the CertificateVerify proves it",
-    "there",
-    "TLS 1.2",
-    "TLS 1.3",
     "to the client",
 }
 """What stands in bold for stress alone."""
@@ -48,11 +42,12 @@ def terms(prose: str) -> Iterator[tuple[str, str]]:
 
 
 def _sentence(text: str, at: int) -> str:
-    ends = [end.end() for end in re.finditer(r"[.?!]\)?(?= +[A-Z`*(])", text)]
+    ends = [end.end() for end in re.finditer(r"[.?!]\)?(?:\*\*)?(?= +[A-Z`*(])", text)]
     begin = max((end for end in ends if end <= at), default=0)
     end = min((end for end in ends if end > at), default=len(text))
     sentence = text[begin:end].strip().removeprefix("- ")
-    return sentence.removeprefix("(") if sentence.count("(") > sentence.count(")") else sentence
+    whole = re.fullmatch(r"\(([^()]+)\)", sentence)
+    return sentence.removeprefix("(") if sentence.count("(") > sentence.count(")") else whole[1] if whole else sentence
 
 
 def table(folder: Path = notebook_form.NOTEBOOKS) -> str:

@@ -18,12 +18,15 @@ from urllib.parse import unquote, urlsplit
 
 from nbformat import NotebookNode
 
+import glossary
 import notebook_form
 
 SECTIONS = ["You will", "You need", "Your turn", "In practice", "You can now"]
 LONGEST_CELL = 20
 MEDIAN_CELL = 12
 MOST_VARYING = 2
+WORDS_A_MINUTE = 150
+MINUTES_AN_EXERCISE = 10
 ABSOLUTE_PATH = r"(?<![\w./~:-])/(?:home|root|tmp|usr|etc|var|opt|private|Users|work|srv|mnt)/\w|\b[A-Z]:\\(?!n)"
 
 
@@ -267,6 +270,23 @@ def says_where_it_stands(notebook: Notebook) -> Iterator[str]:
 
 
 @rule
+def takes_as_long_as_it_says(notebook: Notebook) -> Iterator[str]:
+    """Its minutes are an estimate made as every page's is: 150 words of prose a minute, a minute for each cell and what
+    it shows, up to ten for each exercise. Solutions and diagrams are not counted.
+    """
+    first = notebook.cells[0].source if notebook.cells else ""
+    said = re.search(r"\babout (\d+) minutes, and up to (\d+) for the exercises", first)
+    prose = (
+        re.sub(r"<details>.*?</details>|```mermaid.*?```", "", c.source, flags=re.DOTALL) for c in notebook.markdown
+    )
+    exercises = sum(cell.is_exercise for cell in notebook.code)
+    minutes = sum(len(text.split()) for text in prose) / WORDS_A_MINUTE + len(notebook.code) - exercises
+    most = exercises * MINUTES_AN_EXERCISE
+    if not said or int(said[1]) % 5 or abs(int(said[1]) - minutes) > 5 or int(said[2]) != most:
+        yield f"its first cell should say 'about {5 * round(minutes / 5)} minutes, and up to {most} for the exercises'"
+
+
+@rule
 def names_its_neighbours(notebook: Notebook) -> Iterator[str]:
     """Its first cell links to the notebooks before and after it, and its last cell to the one after it."""
     neighbours = notebook.series[max(notebook.place - 1, 0) : notebook.place + 2]
@@ -336,6 +356,22 @@ def diagrams_speak(notebook: Notebook) -> Iterator[str]:
         for word in ("accTitle", "accDescr"):
             if not re.search(rf"^\s*{word}\s*[:{{]\s*\S", text, re.MULTILINE):
                 yield f"{cell}: a diagram without {word}"
+
+
+@rule
+def terms_are_defined_once(notebook: Notebook) -> Iterator[str]:
+    """A term is bold where it is defined, and no page defines it again: the others use it, or link to it."""
+    defined: dict[str, str] = {}
+    for path in notebook.series[: notebook.place + 1]:
+        page = notebook if path == notebook.path else Notebook(path)
+        for cell in page.markdown:
+            terms = [term for term, _ in glossary.terms(cell.prose)]
+            for term in re.findall(r"\*\*([^*]+)\*\*", cell.prose):
+                key = re.sub(r"[\s-]", "", term.lower())
+                if key not in defined and term in terms:
+                    defined[key] = page.path.name
+                elif key in defined and page is notebook:
+                    yield f"{cell}: {term!r} is bold in {defined[key]} already"
 
 
 @rule

@@ -4,9 +4,11 @@ TLS 1.3 has two RFCs: 8446 of 2018, and 9846 of 2026, which obsoletes it and has
 citation gives both, in one form: ``RFC 8446/9846 §6`` where the numbers are the same, ``RFC 8446 §4.4.2/9846 §4.5.1``
 where they are not.
 
-Where the titles were read: 5246, 5280, 5288, 6066, 8446 and 9846 in the RFC Editor's text; 9110, 9112, 9113 and 9440 on
-httpwg.org; 9525 and 8555 in the RFC Editor's XML; 2986 on elook.org; 6125 in the RFC Editor's page of errata; 8422 in
-the last draft before it; the others in the tables of contents that tex2e's translations of the RFCs repeat.
+Where the titles were read: 3261, 5246, 5280, 5288, 6066 and 8446 in the RFC Editor's text; 9846 in the source that it
+was made from, rfc9846.md of July 2026 in tlswg/tls13-spec; 9110, 9112, 9113 and 9440 on httpwg.org; 9525 and 8555 in
+the RFC Editor's XML; 2986 on elook.org; 6125 in the RFC Editor's page of errata; 8422 in the text of its §5.4 that
+s2n-tls holds itself against; 1123, 2595 and 2985 in programs that quote the section with its title (krebs,
+LumiSoft.Net, Puppet); the others in the tables of contents that tex2e's translations of the RFCs repeat.
 """
 
 TLS13: dict[str, tuple[str, str]] = {
@@ -52,9 +54,13 @@ TLS13: dict[str, tuple[str, str]] = {
 }
 
 SECTIONS: dict[str, dict[str, str]] = {
-    "2818": {"3.1": "Server Identity"},
+    "1123": {"2.1": "Host Names and Numbers"},
+    "2595": {"4": "POP3 STARTTLS extension"},
     "2606": {"2": "TLDs for Testing, & Documentation Examples"},
+    "2818": {"3.1": "Server Identity"},
+    "2985": {"5.4.2": "Extension request"},
     "2986": {"3": "Overview"},
+    "3261": {"26.2.1": "Transport and Network Layer Security"},
     "3279": {"2.2.3": "Elliptic Curve Digital Signature Algorithm"},
     "4648": {"3.5": "Canonical Encoding", "4": "Base 64 Encoding"},
     "4511": {"4.2": "Bind Operation", "4.14": "StartTLS Operation"},
@@ -175,6 +181,3 @@ SECTIONS: dict[str, dict[str, str]] = {
         "7.1": "Wildcard Certificates",
     },
 }
-
-NOT_LOOKED_UP: dict[str, set[str]] = {"1123": {"2.1"}, "2595": {"4"}, "2985": {"5.4.2"}, "3261": {"26.2.1"}}
-"""Cited, and no published text was at hand that goes down to them."""

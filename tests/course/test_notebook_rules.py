@@ -17,6 +17,7 @@ v4: Any = nbformat.v4
 
 OUTCOMES = "- watch a one-way TLS connection,\n- read a certificate\n  field by field,\n- say who knows whom."
 DIAGRAM = "```mermaid\nsequenceDiagram\n  accTitle: Two\n  accDescr: One greets the other.\n  A->>B: hi\n```"
+MINUTES = "about 5 minutes, and up to 20 for the exercises"
 FAKE_PEM = "-----BEGIN {}-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END {}-----"
 NAMES = ["00-first", "01-second", "02-third"]
 
@@ -50,10 +51,13 @@ def good(place: int) -> NotebookNode:
     links = [f"[{name}]({name}.ipynb)" for name in NAMES[max(place - 1, 0) : place + 2]]
     after = [f"Next: [on]({name}.ipynb)" for name in NAMES[place + 1 : place + 2]]
     cells = [
-        markdown("title", f"# A title\n\nNotebook {place + 1} of 3 · 10 minutes · {' · '.join(links)}"),
+        markdown("title", f"# A title\n\nNotebook {place + 1} of 3 · {MINUTES} · {' · '.join(links)}"),
         markdown("outcomes", f"## You will\n\n{OUTCOMES}\n\n## You need\n\nNothing.\n\n{DIAGRAM}"),
         code("set-up", f"from pathlib import Path\n\nlab = Path('lab-0{place}')\nlab.name", f"'lab-0{place}'"),
-        markdown("first-round", "## A claim\n\nSee [above](#You-need) and [RFC](https://www.rfc-editor.org)."),
+        markdown(
+            "first-round",
+            f"## A claim\n\nA **mark-{place}** is what defines. See [above](#You-need) and [RFC](https://www.rfc-editor.org).",
+        ),
         code("refusal", "{}['nothing']", None, notebook_form.RAISES),
         code("varying", "print(id(lab))", None, notebook_form.VARIES),
         code("asserted", "assert id(lab)\nlab.is_absolute()", "False"),
@@ -199,7 +203,14 @@ BROKEN: dict[Rule, list[Callable[[NotebookNode], None]]] = {
     ],
     rules.says_where_it_stands: [
         replaces("title", "2 of 3", "2 of 7"),
-        replaces("title", "10 minutes", "fast"),
+        replaces("title", MINUTES, "fast"),
+    ],
+    rules.takes_as_long_as_it_says: [
+        replaces("title", "about 5 minutes", "about 15 minutes"),
+        replaces("title", "about 5 minutes", "about 6 minutes"),
+        replaces("title", "up to 20", "up to 30"),
+        replaces("title", MINUTES, "5 minutes"),
+        says("first-round", "word " * 1500),
     ],
     rules.names_its_neighbours: [
         replaces("title", "00-first.ipynb", "01-second.ipynb"),
@@ -221,6 +232,11 @@ BROKEN: dict[Rule, list[Callable[[NotebookNode], None]]] = {
         replaces("outcomes", "accDescr: One greets the other.", ""),
         replaces("outcomes", "```mermaid", "```text"),
         draws("flowchart LR\n accTitle: A\n accDescr: B\n a --> b"),
+    ],
+    rules.terms_are_defined_once: [
+        says("first-round", "\nA **mark-1**, once more."),
+        says("first-round", "\nA **Mark 0** was on the page before."),
+        says("first-round", "\n- **Mark-0**: it was there."),
     ],
     rules.images_speak: [says("title", "![](a.png)"), says("title", '<img src="a.png">')],
     rules.cells_are_short: [
