@@ -86,6 +86,13 @@ AT_REST = threading.Event()
 """Set when a test is over: who swallows every exception would go on for ever, and slow all tests after it."""
 
 
+@pytest.fixture(autouse=True)
+def at_rest_afterwards() -> Iterator[None]:
+    AT_REST.clear()
+    yield
+    AT_REST.set()
+
+
 def spins(_: int) -> bool:
     while not AT_REST.is_set():
         with contextlib.suppress(BaseException):
@@ -130,14 +137,10 @@ WRONG: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_bad_function_gets_its_own_words(name: str, tells_even: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     """Raising, leaving, hanging, counting, guessing: each is told apart, and nothing gets out."""
-    AT_REST.clear()
     if name in ("sleeps", "spins"):
         monkeypatch.setattr(guard, "PATIENCE", 0.3)
     function, hint = WRONG[name]
-    try:
-        feedback = tells_even(function)
-    finally:
-        AT_REST.set()
+    feedback = tells_even(function)
     assert feedback.correct is False
     assert hint in feedback.text
 
@@ -264,7 +267,6 @@ def test_a_server_meets_everybody(client_auth: Any, in_: int, tls_max: Any) -> N
 
 def test_a_context_with_functions_in_it_is_guarded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A context may call the reader's code in the handshake: if that never returns, the handshake is over."""
-    AT_REST.clear()
     monkeypatch.setattr(guard, "PATIENCE", 0.3)
     ca = CertificateAuthority.create("example-ca")
     context = contexts.server_context(ca.issue("localhost", SERVER, names=["localhost"]), client_ca=ca.certificate)

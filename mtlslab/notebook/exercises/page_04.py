@@ -11,7 +11,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
 from mtlslab.authority import CertificateAuthority
 from mtlslab.credentials import Credential, PrivateKey, new_private_key, signature_hash
@@ -189,6 +189,7 @@ def _bad_uppers(
 # --- a CA that must refuse -------------------------------------------------------------------------
 
 _DOMAIN = "mesh.example"
+_OF_A_PERSON = (NameOID.TITLE, NameOID.LOCALITY_NAME, NameOID.EMAIL_ADDRESS, NameOID.USER_ID, NameOID.SURNAME)
 _OWN = {"basicConstraints", "keyUsage", "extendedKeyUsage", "subjectAltName", "subjectKeyIdentifier"}
 _OWN |= {"authorityKeyIdentifier"}
 
@@ -199,7 +200,7 @@ def refuses_the_greedy(answer: Any) -> str:
     issue, ca, made = Guarded(answer), lab_ca("lab-04"), set()
     wishes = [*_wishes()]
     outcomes = {number: issue.attempt(wishes[number][0]) for number in random.sample(range(len(wishes)), len(wishes))}
-    for number, (csr, key, host, must_refuse, lets) in enumerate(wishes):
+    for number, (csr, key, hosts, must_refuse, lets) in enumerate(wishes):
         outcome = outcomes[number]
         if must_refuse:
             expect(outcome.error is not None, f"it did not refuse {must_refuse}: {lets}")
@@ -210,19 +211,19 @@ def refuses_the_greedy(answer: Any) -> str:
         certificate = outcome.value
         if type(certificate) is not x509.Certificate:
             raise NotYet(f"it returned {type(certificate).__name__}: let it return a certificate, or raise")
-        _expect_a_service(Credential(certificate, key), ca, host)
-        _expect_no_wish(certificate, csr, host, lets)
+        _expect_a_service(Credential(certificate, key), ca, hosts)
+        _expect_no_wish(certificate, csr, hosts, lets)
         made.add(certificate)
     serials = {certificate.serial_number for certificate in made}
     expect(1 < len(serials) == len(made), "some share a serial number: to revoke one would be to revoke the others")
     return "services get what they need, and nobody gets more than you decided"
 
 
-def _expect_no_wish(made: x509.Certificate, csr: x509.CertificateSigningRequest, host: str, lets: str) -> None:
-    """Expect that nothing of a request got into the certificate but its key and its host."""
+def _expect_no_wish(made: x509.Certificate, csr: x509.CertificateSigningRequest, hosts: set[str], lets: str) -> None:
+    """Expect that nothing of a request got into the certificate but its key and its hosts."""
     common = {str(name.value) for name in made.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
-    expect(common <= {host}, f"the common name is {', '.join(common)}: programs that read it believe it")
-    wished = {str(name.value) for name in csr.subject} - {host}
+    expect(common <= hosts, f"the common name is {', '.join(common)}: programs that read it believe it")
+    wished = {str(name.value) for name in csr.subject} - hosts
     granted = sorted(wished & {str(name.value) for name in made.subject})
     expect(not granted, f"a request's {', '.join(granted)} is in the certificate: {lets or 'nobody checked that'}")
     wishes = [wish for wish in csr.extensions if wish.oid._name not in _OWN]
@@ -230,16 +231,16 @@ def _expect_no_wish(made: x509.Certificate, csr: x509.CertificateSigningRequest,
     expect(not granted, f"a request's {', '.join(granted)} is in the certificate: {lets or 'nobody asked for it'}")
 
 
-def _expect_a_service(made: Credential, ca: CertificateAuthority, host: str) -> None:
-    certificate = made.certificate
+def _expect_a_service(made: Credential, ca: CertificateAuthority, hosts: set[str]) -> None:
+    certificate, host = made.certificate, max(hosts)
     expect(certificate.public_key() == made.private_key.public_key(), "it certifies another key than the request's")
     for role, refused in doors(made, ca.certificate, host).items():
         expect(not refused, f"shown by a {role}, its certificate for {host} is refused: {refused}")
     extensions = {extension.oid._name: extension.value for extension in certificate.extensions}
     purposes = set(extensions.get("extendedKeyUsage") or ())
     expect(purposes == {SERVER_AUTH, CLIENT_AUTH}, "it has other purposes than the two: see extendedKeyUsage")
-    names = [str(name.value) for name in extensions["subjectAltName"]]
-    expect(names == [host], f"its subjectAltName is {names}, and {[host]} was asked for")
+    names = sorted(str(name.value) for name in extensions["subjectAltName"])
+    expect(names == sorted(hosts), f"its subjectAltName is {names}, and {sorted(hosts)} was asked for")
     end = datetime.now(UTC) + timedelta(days=30, hours=2)
     life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
     short = certificate.not_valid_after_utc <= end and life <= timedelta(days=30, hours=2)
@@ -254,30 +255,32 @@ def _expect_a_service(made: Credential, ca: CertificateAuthority, host: str) -> 
     expect(not (usage and usage.crl_sign), "its keyUsage has cRLSign: in your name a service could revoke the others")
 
 
-def _wishes() -> Iterator[tuple[x509.CertificateSigningRequest, PrivateKey, str, str, str]]:
-    """Return requests: (CSR, its key, its host, what must be refused or "", what it would let happen or "")."""
+def _wishes() -> Iterator[tuple[x509.CertificateSigningRequest, PrivateKey, set[str], str, str]]:
+    """Return requests: (CSR, its key, its hosts, what must be refused or "", what it would let happen or "")."""
     key, host = new_private_key(), f"{fresh_name()}.{_DOMAIN}"
-    for _ in range(2):
-        yield _csr(key, host), key, host, "", ""
+    for hosts in ({host}, {host}, {f"{fresh_name()}.{host}"}, {host, f"a.{host}"}):
+        yield _csr(key, max(hosts), [x509.DNSName(name) for name in sorted(hosts)]), key, hosts, "", ""
     for what, (names, lets) in _foreign_names(host).items():
-        yield _csr(key, host, names), key, host, f"a request for {what}", lets
-    director = _csr(key, "director", [x509.DNSName(host)])
-    yield director, key, host, "the common name director", "programs that read the common name believe it"
+        yield _csr(key, host, names), key, {host}, f"a request for {what}", lets
+    for name in ("director", f"*.{_DOMAIN}", f"-{host}", _DOMAIN):
+        other, lets = _csr(key, name, [x509.DNSName(host)]), "programs that read the common name believe it"
+        yield other, key, {host}, f"the common name {name}", lets
     der, mallory = _csr(key, host).public_bytes(Encoding.DER), new_private_key()
     theirs, hers = (
         one.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) for one in (key, mallory)
     )
     for name in (_DOMAIN, "mallory"):
         second = _csr(key, host, more=[x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        yield second, key, host, "a request for a second common name", "some programs read the last of two"
-    unit = _csr(key, host, more=[x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "admins")])
-    yield unit, key, host, "", "programs that go by groups would believe it"
+        yield second, key, {host}, "a request for a second common name", "some programs read the last of two"
+    for kind in (NameOID.ORGANIZATIONAL_UNIT_NAME, NameOID.ORGANIZATION_NAME, random.choice(_OF_A_PERSON)):
+        member = _csr(key, host, more=[x509.NameAttribute(kind, "admins")])
+        yield member, key, {host}, "", "programs that go by groups would believe it"
     flipped = der[:-1] + bytes([der[-1] ^ 1])
     for what, changed in (("Mallory's public key in it", der.replace(theirs, hers)), ("a flipped bit", flipped)):
         lets = "nobody has shown to hold the key"
-        yield x509.load_der_x509_csr(changed), key, host, f"a request with {what}", lets
+        yield x509.load_der_x509_csr(changed), key, {host}, f"a request with {what}", lets
     for extension, lets in _GREEDY:
-        yield _csr(key, host, None, extension), key, host, "", lets
+        yield _csr(key, host, None, extension), key, {host}, "", lets
 
 
 def _csr(
@@ -297,6 +300,9 @@ def _csr(
 
 
 def _foreign_names(host: str) -> dict[str, tuple[list[x509.GeneralName], str]]:
+    odd = ("", "a.", "-x", "x-", "a b", "a_b", "a/b", "a\n", "a" * 64, ".".join(["a" * 60] * 4))
+    unclear = "each program that reads it makes something else of it (notebook 03)"
+    no_hosts = {f"a name that is no host, {label!r} and {_DOMAIN}": label for label in odd}
     posed, own = "a service could pose as a host that is not below mesh.example", x509.DNSName(host)
     return {
         "another domain": ([x509.DNSName("shop.example")], posed),
@@ -318,7 +324,7 @@ def _foreign_names(host: str) -> dict[str, tuple[list[x509.GeneralName], str]]:
         ),
         "a mailbox": ([own, x509.RFC822Name(f"boss@{host}")], "somebody may decide by names of that kind"),
         "no name": ([], "a client would have to believe the common name"),
-    }
+    } | {what: ([x509.DNSName(f"{label}.{_DOMAIN}")], unclear) for what, label in no_hosts.items()}
 
 
 _NO_USE = dict.fromkeys(
@@ -326,6 +332,7 @@ _NO_USE = dict.fromkeys(
 ) | dict.fromkeys(("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"), False)
 _SIGNS = x509.KeyUsage(**_NO_USE | {"key_cert_sign": True, "crl_sign": True})
 _LISTS = x509.KeyUsage(**_NO_USE | {"digital_signature": True, "crl_sign": True})
+_AT = x509.UniformResourceIdentifier("http://mallory.example/")
 _EXTENDED_VALIDATION = x509.PolicyInformation(x509.ObjectIdentifier("2.23.140.1.1"), None)
 _GREEDY: tuple[tuple[x509.ExtensionType, str], ...] = (
     (x509.BasicConstraints(True, None), "a service could sign in anyone's name"),
@@ -335,5 +342,12 @@ _GREEDY: tuple[tuple[x509.ExtensionType, str], ...] = (
     (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), "it would be good for anything"),
     (x509.ExtendedKeyUsage([SERVER_AUTH, ExtendedKeyUsageOID.CODE_SIGNING]), "it would sign programs, too"),
     (x509.CertificatePolicies([_EXTENDED_VALIDATION]), "it would boast of a check that nobody made"),
+    (x509.CRLDistributionPoints([x509.DistributionPoint([_AT], None, None, None)]), "it would say who is revoked"),
+    (
+        x509.AuthorityInformationAccess([x509.AccessDescription(AuthorityInformationAccessOID.OCSP, _AT)]),
+        "it would say itself whether it is revoked",
+    ),
+    (x509.IssuerAlternativeName([x509.DNSName("bank.example")]), "it would pose as somebody else's"),
+    (x509.OCSPNoCheck(), "nobody would ask whether it is revoked"),
     (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), "you would sign what you cannot read"),
 )
