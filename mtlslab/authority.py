@@ -189,7 +189,7 @@ def _refuse_wishes(csr: x509.CertificateSigningRequest, profile: Profile) -> Non
     foreign = set(found.get(x509.ExtendedKeyUsage, ())) - set(profile.extended_key_usage)
     wishes = (
         ("wants-ca", "CA:TRUE" if constraints and constraints.ca else ""),
-        ("wants-ca", "to sign certificates or CRLs" if usage and (usage.key_cert_sign or usage.crl_sign) else ""),
+        ("wants-ca", "keyCertSign or cRLSign" if usage and (usage.key_cert_sign or usage.crl_sign) else ""),
         ("wants-purpose", ", ".join(sorted(PURPOSES.get(oid, oid.dotted_string) for oid in foreign))),
     )
     for reason, wish in wishes:

@@ -398,6 +398,7 @@ def test_a_wish_beyond_the_profile_is_refused(
         ca.sign(asking(LOCALHOST_SAN, wish), profile)
     assert refused.value.reason == reason
     assert profile.name in refused.value.detail
+    assert "for to " not in refused.value.detail
 
 
 @pytest.mark.parametrize("profile", [SERVER, CLIENT], ids=lambda profile: profile.name)

@@ -1,10 +1,12 @@
 """The checkers of notebook 04 try verifiers on chains, and authorities on requests, that they have not seen."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -20,7 +22,7 @@ from mtlslab import CertificateAuthority, Credential
 from mtlslab.credentials import certificate_pem, new_private_key
 from mtlslab.faults.minting import altered
 from mtlslab.notebook import exercises
-from mtlslab.notebook.exercises import judges
+from mtlslab.notebook.exercises import judges, page_04
 from mtlslab.notebook.exercises.page_04 import CLIENT_AUTH, SERVER_AUTH
 from mtlslab.profiles import ISSUING_CA, SERVER
 
@@ -40,13 +42,66 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 Asked = tuple[list[x509.Certificate], list[x509.Certificate], x509.ObjectIdentifier, str | None, datetime]
 
 
+def found(certificate: x509.Certificate | x509.CertificateSigningRequest, kind: type[x509.ExtensionType]) -> Any:
+    """Return the value of a certificate's extension of this kind, or None."""
+    return next((one.value for one in certificate.extensions if isinstance(one.value, kind)), None)
+
+
 def signed(one: x509.Certificate, issuer: x509.Certificate, flag: bool = True) -> bool:
     """Whether one key signed the other's certificate, and may."""
     try:
         one.verify_directly_issued_by(issuer)
     except (ValueError, InvalidSignature):
         return False
-    return not flag or issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    constraints = found(issuer, x509.BasicConstraints)
+    return not flag or bool(constraints and constraints.ca)
+
+
+def by_key(one: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Verify a signature, and compare no names."""
+    key: Any = issuer.public_key()
+    how: Any = one.signature_algorithm_parameters
+    given = (how,) if isinstance(how, ec.ECDSA) else (how, one.signature_hash_algorithm)
+    try:
+        key.verify(one.signature, one.tbs_certificate_bytes, *given)
+    except (InvalidSignature, TypeError):
+        return False
+    return signed(issuer, issuer) or bool(found(issuer, x509.BasicConstraints).ca)
+
+
+def cas_may_sign(chain: list[x509.Certificate], *_: Any) -> bool:
+    usages = [found(one, x509.KeyUsage) for one in chain[1:]]
+    return all(usage is None or usage.key_cert_sign for usage in usages)
+
+
+def short_enough(chain: list[x509.Certificate], *_: Any, more: int = 0) -> bool:
+    """Count as RFC 5280 §4.2.1.9 does: the CAs between one and the leaf."""
+    limits = [constraints.path_length for one in chain[1:] if (constraints := found(one, x509.BasicConstraints))]
+    return all(limit is None or below + more <= limit for below, limit in enumerate(limits))
+
+
+def from_the_root(chain: list[x509.Certificate], roots: list[x509.Certificate], *asked: Any) -> bool:
+    """Another right one: walk down as RFC 5280 §6.1 does, from each root."""
+    purpose, host, now = asked
+
+    def down(left: int, issuer: x509.Certificate, path: list[x509.Certificate]) -> bool:
+        one = path[-1]
+        if not signed(one, issuer) or not one.not_valid_before_utc <= now <= one.not_valid_after_utc:
+            return False
+        if len(path) == 1:
+            return purpose in found(one, x509.ExtendedKeyUsage) and (host is None or host.lower() in names(one))
+        limit = found(one, x509.BasicConstraints)
+        left = min(left - 1, 99 if limit is None or limit.path_length is None else limit.path_length)
+        return left >= 0 and found(one, x509.KeyUsage).key_cert_sign and down(left, one, path[:-1])
+
+    ends = [(99, root) for root in roots]
+    return any(left_over(root, chain) and down(left, root, chain) for left, root in ends)
+
+
+def left_over(root: x509.Certificate, chain: list[x509.Certificate]) -> bool:
+    """Hold the root to its own path length, too, as OpenSSL does and RFC 5280 does not ask."""
+    length = found(root, x509.BasicConstraints).path_length
+    return length is None or len(chain) - 1 <= length
 
 
 def names(leaf: x509.Certificate) -> list[str]:
@@ -54,7 +109,7 @@ def names(leaf: x509.Certificate) -> list[str]:
         san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return []
-    return san.get_values_for_type(x509.DNSName)
+    return list(san.get_values_for_type(x509.DNSName))
 
 
 def wants_a_san(chain: list[x509.Certificate], *_: Any) -> bool:
@@ -82,6 +137,8 @@ def ec_end(chain: list[x509.Certificate], roots: list[x509.Certificate], *_: Any
 QUESTIONS: dict[str, Callable[..., bool]] = {
     "links": lambda chain, *_: all(signed(one, issuer) for one, issuer in pairwise(chain)),
     "end": lambda chain, roots, *_: any(signed(chain[-1], root) for root in roots),
+    "usages": cas_may_sign,
+    "lengths": short_enough,
     "dates": lambda chain, *asked: all(c.not_valid_before_utc <= asked[-1] <= c.not_valid_after_utc for c in chain),
     "purpose": lambda chain, _, purpose, *__: (
         purpose in chain[0].extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -142,12 +199,71 @@ def part_of_a_name(chain: list[x509.Certificate], *asked: Any) -> bool:
 VERIFIERS: dict[str, tuple[Any, str | None]] = {
     "all of it": (verifier(), None),
     "the library": (by_the_library, None),
+    "from the root": (from_the_root, None),
+    "no path length": (verifier(lengths=yes), "a CA that its issuing CA may not make"),
+    "a path length of 0 alone": (
+        verifier(lengths=lambda chain, *_: all(short_enough([one, upper]) for one, upper in pairwise(chain[1:]))),
+        "Not yet: your function says True for a leaf below",
+    ),
+    "the upper path length": (
+        verifier(
+            lengths=lambda c, *_: (
+                len(c) < 3
+                or len(c) - 2
+                <= (
+                    99
+                    if (last := found(c[-1], x509.BasicConstraints)) is None or last.path_length is None
+                    else last.path_length
+                )
+            )
+        ),
+        "none may be below the second",
+    ),
+    "the leaf counted": (
+        verifier(lengths=lambda *a: short_enough(*a, more=1)),
+        "says False for a server below an issuing CA",
+    ),
+    "any path length ends it": (
+        verifier(
+            lengths=lambda chain, *_: all(found(one, x509.BasicConstraints).path_length is None for one in chain[2:])
+        ),
+        "says False for a server below two issuing CAs",
+    ),
+    "no keyUsage": (verifier(usages=yes), "lacks keyCertSign in its keyUsage"),
+    "the first keyUsage": (
+        verifier(usages=lambda chain, *_: cas_may_sign(chain[:2])),
+        "lacks keyCertSign in its keyUsage",
+    ),
+    "the last keyUsage": (
+        verifier(usages=lambda chain, *_: len(chain) < 2 or cas_may_sign(chain[-2:])),
+        "lacks keyCertSign in its keyUsage",
+    ),
+    "no names": (
+        verifier(
+            links=lambda chain, *_: all(by_key(*two) for two in pairwise(chain)),
+            end=lambda chain, roots, *_: any(by_key(chain[-1], root) for root in roots),
+        ),
+        "says True for a leaf that names another issuer",
+    ),
+    "the dates of two": (
+        verifier(dates=lambda chain, *asked: QUESTIONS["dates"](chain[:2], *asked)),
+        "below two issuing CAs, the upper of which has ended",
+    ),
+    "the last flag": (
+        verifier(links=lambda chain, *_: all(signed(*two, flag=two[1] is chain[-1]) for two in pairwise(chain))),
+        "below two issuing CAs, the lower of which is no CA",
+    ),
+    "a domain's end": (
+        verifier(host=lambda c, *a: a[2] is None or any(a[2].endswith(name) for name in names(c[0]))),
+        "says True for a leaf for the end of the name",
+    ),
     "yes": (yes, "says True for a leaf that has ended: a stolen key would be of use for ever"),
     "no": (lambda *_: False, "says False for a server below a root"),
     "nothing": (lambda *_: None, "returns None"),
     "the chain": (lambda chain, *_: chain, "returned list, and not bool"),
     "no links": (verifier(links=yes), "Not yet: your function says True for a leaf"),
-    "no flag": (verifier(links=without_flag), "that a server has signed: each server could make others"),
+    "keyUsage alone": (verifier(links=without_flag), "of which is no CA: each server could make CAs"),
+    "no flag": (verifier(links=without_flag, usages=yes), "that a server has signed: each server could make others"),
     "no end": (verifier(end=yes), "Not yet: your function says True for a leaf"),
     "the end by name": (verifier(end=by_name), "Not yet: your function says True for a leaf"),
     "the first root of a name": (verifier(end=first_root_of_that_name), "says False for a root that has a namesake"),
@@ -208,9 +324,19 @@ VERIFIERS: dict[str, tuple[Any, str | None]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def chains() -> list[list[judges.Case]]:
+    """The chains of two rounds: to make them takes longer than to judge them."""
+    return [list(page_04._Chains().cases()) for _ in range(2)]
+
+
 @pytest.mark.parametrize("name", VERIFIERS)
-def test_a_verifier_that_leaves_out_a_question_is_shown_whom_it_lets_in(name: str) -> None:
-    """Links, end, dates, flag, purpose, host: who asks one wrongly, or not, is told what it would let happen."""
+def test_a_verifier_that_leaves_out_a_question_is_shown_whom_it_lets_in(
+    name: str, chains: list[list[judges.Case]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Links, end, limits, dates, purpose, host: who asks one wrongly, or not, is told what it would let happen."""
+    rounds = cycle(chains)
+    monkeypatch.setattr(page_04, "_Chains", lambda: SimpleNamespace(cases=lambda: next(rounds)))
     function, hint = VERIFIERS[name]
     feedback = exercises.verifies_chains(function)
     assert feedback.correct is (hint is None), feedback
@@ -224,11 +350,12 @@ SERVICE = replace(SERVER, extended_key_usage=(SERVER_AUTH, CLIENT_AUTH))
 
 def checked(csr: x509.CertificateSigningRequest) -> None:
     """The solution's own part: every name is a host below mesh.example."""
-    san = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    asked = [(x509.DNSName, attribute.value) for attribute in csr.subject] + [(type(n), n.value) for n in san]
-    for kind, name in asked:
-        if kind is not x509.DNSName or "*" in str(name) or not str(name).endswith(".mesh.example"):
+    san = list(csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    for name in san:
+        if not isinstance(name, x509.DNSName) or "*" in name.value or not name.value.endswith(".mesh.example"):
             raise ValueError(f"{name} is no host below mesh.example")
+    if csr.subject.rfc4514_string() not in [f"CN={name.value}" for name in san]:
+        raise ValueError("the subject is another, or more, than one of these")
 
 
 def issue(
@@ -276,12 +403,55 @@ def by_hand(
     return altered(made, CA.private_key, put=put, public_key=mock.Mock(public_key=csr.public_key), **changed)
 
 
+A_HOST = re.compile(r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+mesh\.example", re.IGNORECASE)
+
+
+def host_below(name: str) -> bool:
+    """A host, as page 03 has it, below mesh.example."""
+    return bool(A_HOST.fullmatch(name)) and max(map(len, name.split("."))) < 64 and len(name) < 254
+
+
+def unchecked(
+    rule: Callable[[str], bool] = host_below,
+    leaves_out: tuple[x509.ObjectIdentifier, ...] | None = None,
+    wishes: Callable[[x509.ExtensionType], bool] = lambda _: False,
+    common_name: Callable[[str], bool] = host_below,
+) -> Callable[[Any], Any]:
+    """Sign, with cryptography alone, what a rule for names lets through. Of the subject it keeps the common names, or
+    all but what it leaves out; of the other wishes those that it likes.
+    """
+
+    def made(csr: x509.CertificateSigningRequest) -> Any:
+        names, common = found(csr, x509.SubjectAlternativeName), csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        asked = [name.value if isinstance(name, x509.DNSName) else "" for name in names]
+        if not csr.is_signature_valid or len(common) > 1 or not asked or not all(map(rule, asked)):
+            raise ValueError(asked)
+        if not all(common_name(str(one.value)) for one in common):
+            raise ValueError(asked)
+        kept = common if leaves_out is None else [one for one in csr.subject if one.oid not in leaves_out]
+        now, key = datetime.now(UTC), csr.public_key()
+        builder = x509.CertificateBuilder(CA.certificate.subject, x509.Name(kept), key, x509.random_serial_number())
+        builder = builder.not_valid_before(now - timedelta(minutes=1)).not_valid_after(now + timedelta(days=29))
+        builder = builder.add_extension(x509.BasicConstraints(False, None), True).add_extension(names, False)
+        builder = builder.add_extension(usage("digital_signature"), True)
+        builder = builder.add_extension(x509.ExtendedKeyUsage([SERVER_AUTH, CLIENT_AUTH]), False)
+        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), False)
+        issuer: Any = CA.certificate.public_key()
+        builder = builder.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer), False)
+        for one in csr.extensions:
+            if not isinstance(one.value, (*EVERYTHING, x509.SubjectAlternativeName)) and wishes(one.value):
+                builder = builder.add_extension(one.value, one.critical)
+        return builder.sign(CA.private_key, hashes.SHA256())
+
+    return made
+
+
 def below(name: str) -> bool:
     return "*" not in name and name.endswith(".mesh.example")
 
 
 def by_rule(
-    rule: Callable[[str], bool] = below,
+    rule: Callable[[str], bool] = host_below,
     common: Callable[[list[str]], list[str]] = lambda found: found,
     oids: tuple[x509.ObjectIdentifier, ...] = (),
 ) -> Callable[[Any], Any]:
@@ -357,7 +527,9 @@ def swallowed(csr: x509.CertificateSigningRequest) -> Any:
 
 
 OTHER = CertificateAuthority.create("example-ca")
+O, OU = NameOID.ORGANIZATION_NAME, NameOID.ORGANIZATIONAL_UNIT_NAME  # noqa: E741
 CAS = replace(SERVICE, ca=True, key_usage=SERVICE.key_usage | ISSUING_CA.key_usage)
+NO_HOST = "did not refuse a request for a name that is no host"
 EVERYTHING = (x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage, x509.CertificatePolicies)
 
 AUTHORITIES: dict[str, tuple[Any, str | None]] = {
@@ -368,13 +540,37 @@ AUTHORITIES: dict[str, tuple[Any, str | None]] = {
         lambda csr: altered(issue(csr), CA.private_key, put=[(SERVICE_AT, False)]),
         None,
     ),
+    "by hand": (unchecked(), None),
+    "names that end right": (unchecked(lambda name: below(name) and "\0" not in name), NO_HOST),
+    "names without spaces": (unchecked(lambda name: below(name) and name.isprintable() and " " not in name), NO_HOST),
+    "names by word characters": (
+        unchecked(lambda name: bool(re.fullmatch(r"[\w-]+(\.[\w-]+)*\.mesh\.example", name))),
+        NO_HOST,
+    ),
+    "names of any length": (unchecked(lambda name: bool(A_HOST.fullmatch(name))), NO_HOST),
+    "names of long labels": (unchecked(lambda name: bool(A_HOST.fullmatch(name)) and len(name) < 254), NO_HOST),
+    "names with a line after them": (
+        unchecked(lambda name: bool(re.match(A_HOST.pattern + "$", name)) and host_below(name.strip())),
+        NO_HOST,
+    ),
+    "common names that end right": (unchecked(common_name=below), "the common name -"),
+    "names right below": (unchecked(lambda n: host_below(n) and n.count(".") == 2), "turns away an honest request"),
+    "any common name": (unchecked(common_name=lambda _: True), "did not refuse the common name"),
+    "the whole subject": (unchecked(leaves_out=()), "is in the certificate: "),
+    "the subject without a unit": (unchecked(leaves_out=(OU,)), "is in the certificate: "),
+    "the subject without a unit and an organization": (unchecked(leaves_out=(OU, O)), "is in the certificate: "),
+    "copies all but the usual": (unchecked(wishes=lambda _: True), "is in the certificate: "),
+    "copies where to ask": (
+        unchecked(wishes=lambda wish: not isinstance(wish, x509.UnrecognizedExtension)),
+        "is in the certificate: ",
+    ),
     "the first common name": (by_rule(common=lambda found: found[:1]), "refuse a request for a second common name"),
     "one wildcard": (by_rule(lambda name: name != "*.mesh.example" and name.endswith(".mesh.example")), "a wildcard"),
     "the domain itself": (
         by_rule(lambda name: below(f"a.{name}") and ("." + name).endswith(".mesh.example")),
         "the domain itself",
     ),
-    "a name that C cuts short": (raw, "a request for a name with a null byte"),
+    "a name that C cuts short": (unchecked(lambda name: host_below(name.replace("\0", ""))), "with a null byte"),
     "the unit": (by_rule(oids=(NameOID.COMMON_NAME,)), "admins is in the certificate"),
     "a name of its own": (lambda csr: altered(raw(csr, "root"), CA.private_key), "Not yet: "),
     "signs lists": (

@@ -58,7 +58,7 @@ class _Chains:
         self.server = self.root.issue(self.host, SERVER, names=["first.example", self.host])
         self.below = self.middle.issue(self.host, SERVER, names=[self.host, "last.example"])
         self.client = self.middle.issue(fresh_name(), CLIENT)
-        self.deep = _deep(self.root, self.host)
+        self.cas = _cas(self.root, 1, 0)
 
     def cases(self) -> Iterator[Case]:
         for what, lets, chain, changes in self._sound():
@@ -82,7 +82,9 @@ class _Chains:
         waits = "honest callers would wait outside"
         yield "a server below a root", waits, (server,), {}
         yield "a server below an issuing CA", waits, (below, self.middle.certificate), {}
-        yield "a server below two issuing CAs", waits, self.deep, {}
+        yield "a server below two issuing CAs", waits, _chain(self.cas, self.host), {}
+        unlimited = _chain(_cas(self.root, None, None), self.host)
+        yield "a server below two issuing CAs without a path length", waits, unlimited, {}
         yield "a client", waits, (client, self.middle.certificate), {"purpose": CLIENT_AUTH, "host": None}
         both = [self.namesake.certificate, self.root.certificate]
         yield "a root that has a namesake", "try each root of that name", (server,), {"roots": both}
@@ -108,6 +110,10 @@ class _Chains:
         address = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(self.host), x509.DNSName("a.example")])
         of_a_kind = altered(other, root.private_key, put=[(address, False)])
         yield "a leaf with the host as a URI", "a CA may never have checked a name of that kind", (of_a_kind,), {}
+        end = root.issue(self.host, SERVER, names=[self.host.partition(".")[2]]).certificate
+        yield "a leaf for the end of the name", "whoever has the domain would have every host in it", (end,), {}
+        elsewhere = altered(server, root.private_key, issuer=other.subject)
+        yield "a leaf that names another issuer", "nobody could tell who vouches for it", (elsewhere,), {}
         client = root.issue(self.host, CLIENT, names=[self.host]).certificate
         yield "a client that poses as a server", "a stolen client.key would run a server", (client,), {}
 
@@ -127,7 +133,7 @@ class _Chains:
             (self.below.certificate, early),
             {},
         )
-        yield from _bad_uppers(self.deep, self.root, self.namesake)
+        yield from _bad_cas(self.cas, self.root, self.host)
         copied = self.namesake.create_issuing_ca(name)
         fake = copied.issue(self.host, SERVER, names=[self.host]).certificate
         yield "a leaf below an issuing CA of a namesake", "a name proves nothing", (fake, copied.certificate), {}
@@ -166,30 +172,53 @@ class _Chains:
 _Chain = tuple[x509.Certificate, ...]
 
 
-def _deep(root: CertificateAuthority, host: str) -> _Chain:
-    """Make a chain with two issuing CAs. mtlslab's own have no other below them."""
-    top = root.create_issuing_ca(fresh_name())
-    upper = altered(top.certificate, root.private_key, put=[(x509.BasicConstraints(True, 1), True)])
-    lower = CertificateAuthority(upper, top.private_key).create_issuing_ca(fresh_name())
-    return lower.issue(host, SERVER, names=[host]).certificate, lower.certificate, upper
+def _cas(root: CertificateAuthority, *lengths: int | None) -> list[CertificateAuthority]:
+    """Make issuing CAs, each below the one before, with these path lengths. mtlslab's own allow for none below."""
+    cas = [root]
+    for length in lengths:
+        made, above = cas[-1].create_issuing_ca(fresh_name()), cas[-1].private_key
+        constraints = (x509.BasicConstraints(True, length), True)
+        cas.append(CertificateAuthority(altered(made.certificate, above, put=[constraints]), made.private_key))
+        cas[-1]._path_length = None  # it signs, whether it may or not
+    return cas[1:]
 
 
-def _bad_uppers(
-    deep: _Chain, root: CertificateAuthority, namesake: CertificateAuthority
+def _chain(cas: list[CertificateAuthority], host: str) -> _Chain:
+    return cas[-1].issue(host, SERVER, names=[host]).certificate, *(ca.certificate for ca in reversed(cas))
+
+
+def _bad_cas(
+    cas: list[CertificateAuthority], root: CertificateAuthority, host: str
 ) -> Iterator[tuple[str, str, _Chain, dict[str, Any]]]:
-    leaf, lower, upper = deep
-    forged = altered(lower, namesake.private_key)
+    below, keys = "a leaf below two issuing CAs, the {} of which {}", (cas[0].private_key, root.private_key)
+    leaf, *certificates = _chain(cas, host)
     what = "a leaf below an issuing CA that the CA above it did not sign"
-    yield what, "whoever knows its name makes one like it", (leaf, forged, upper), {}
-    no_ca = altered(upper, root.private_key, put=[(x509.BasicConstraints(False, None), True)])
-    what = "a leaf below two issuing CAs, the upper of which is no CA"
-    yield what, "each server could make CAs", (leaf, lower, no_ca), {}
+    forged = altered(certificates[0], new_private_key())
+    yield what, "whoever knows its name makes one like it", (leaf, forged, certificates[1]), {}
+    kinds: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("is no CA", "each server could make CAs", {"put": [(x509.BasicConstraints(False, None), True)]}),
+        ("lacks basicConstraints", "nothing says that it is a CA", {"without": (x509.BasicConstraints,)}),
+        ("lacks keyCertSign in its keyUsage", "its key was meant for something else", {"put": [(_LISTS, True)]}),
+        ("has ended", "it may sign no more", {"days": (-9, -1)}),
+    )
+    for what, lets, changes in kinds:
+        for place, which in enumerate(("lower", "upper")):
+            changed = [*certificates]
+            changed[place] = altered(changed[place], keys[place], **changes)
+            yield below.format(which, what), lets, (leaf, *changed), {}
+    for what, lengths in {
+        "a leaf below a CA that its issuing CA may not make": (0, None),
+        "a leaf below three issuing CAs, where one at most may be below the first": (1, None, 0),
+        "a leaf below three issuing CAs, where none may be below the second": (None, 0, 0),
+    }.items():
+        lets = "a CA that was to sign leaves alone, or few CAs, could make others"
+        yield what, lets, _chain(_cas(root, *lengths), host), {}
 
 
 # --- a CA that must refuse -------------------------------------------------------------------------
 
 _DOMAIN = "mesh.example"
-_OF_A_PERSON = (NameOID.TITLE, NameOID.LOCALITY_NAME, NameOID.EMAIL_ADDRESS, NameOID.USER_ID, NameOID.SURNAME)
+_OTHERS = (NameOID.TITLE, NameOID.LOCALITY_NAME, NameOID.EMAIL_ADDRESS, NameOID.USER_ID, NameOID.SURNAME)
 _OWN = {"basicConstraints", "keyUsage", "extendedKeyUsage", "subjectAltName", "subjectKeyIdentifier"}
 _OWN |= {"authorityKeyIdentifier"}
 
@@ -245,14 +274,19 @@ def _expect_a_service(made: Credential, ca: CertificateAuthority, hosts: set[str
     life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
     short = certificate.not_valid_after_utc <= end and life <= timedelta(days=30, hours=2)
     expect(short, "it lives for more than 30 days: a stolen key would, too")
+    if extensions.get("basicConstraints") != x509.BasicConstraints(False, None):
+        _expect_no_ca(made, ca)
+    usage = extensions.get("keyUsage")
+    expect(not (usage and usage.crl_sign), "its keyUsage has cRLSign: in your name a service could revoke the others")
+
+
+def _expect_no_ca(made: Credential, ca: CertificateAuthority) -> None:
     rogue = copy.copy(ca)
-    rogue.certificate, rogue.private_key, rogue.chain = certificate, made.private_key, (certificate,)
-    rogue._key_identifier = x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
+    rogue.certificate, rogue.private_key, rogue.chain = made.certificate, made.private_key, (made.certificate,)
+    rogue._key_identifier = x509.SubjectKeyIdentifier.from_public_key(made.certificate.public_key())
     forged = rogue.issue("bank.example", SERVER, names=["bank.example"])
     taken = not doors(forged, ca.certificate, "bank.example")["server"]
     expect(not taken, "with its certificate a service signed for bank.example, and a client believed it")
-    usage = extensions.get("keyUsage")
-    expect(not (usage and usage.crl_sign), "its keyUsage has cRLSign: in your name a service could revoke the others")
 
 
 def _wishes() -> Iterator[tuple[x509.CertificateSigningRequest, PrivateKey, set[str], str, str]]:
@@ -260,7 +294,7 @@ def _wishes() -> Iterator[tuple[x509.CertificateSigningRequest, PrivateKey, set[
     key, host = new_private_key(), f"{fresh_name()}.{_DOMAIN}"
     for hosts in ({host}, {host}, {f"{fresh_name()}.{host}"}, {host, f"a.{host}"}):
         yield _csr(key, max(hosts), [x509.DNSName(name) for name in sorted(hosts)]), key, hosts, "", ""
-    for what, (names, lets) in _foreign_names(host).items():
+    for what, (names, lets) in (_foreign_names(host) | _no_hosts()).items():
         yield _csr(key, host, names), key, {host}, f"a request for {what}", lets
     for name in ("director", f"*.{_DOMAIN}", f"-{host}", _DOMAIN):
         other, lets = _csr(key, name, [x509.DNSName(host)]), "programs that read the common name believe it"
@@ -272,7 +306,7 @@ def _wishes() -> Iterator[tuple[x509.CertificateSigningRequest, PrivateKey, set[
     for name in (_DOMAIN, "mallory"):
         second = _csr(key, host, more=[x509.NameAttribute(NameOID.COMMON_NAME, name)])
         yield second, key, {host}, "a request for a second common name", "some programs read the last of two"
-    for kind in (NameOID.ORGANIZATIONAL_UNIT_NAME, NameOID.ORGANIZATION_NAME, random.choice(_OF_A_PERSON)):
+    for kind in (NameOID.ORGANIZATIONAL_UNIT_NAME, NameOID.ORGANIZATION_NAME, random.choice(_OTHERS)):
         member = _csr(key, host, more=[x509.NameAttribute(kind, "admins")])
         yield member, key, {host}, "", "programs that go by groups would believe it"
     flipped = der[:-1] + bytes([der[-1] ^ 1])
@@ -300,9 +334,6 @@ def _csr(
 
 
 def _foreign_names(host: str) -> dict[str, tuple[list[x509.GeneralName], str]]:
-    odd = ("", "a.", "-x", "x-", "a b", "a_b", "a/b", "a\n", "a" * 64, ".".join(["a" * 60] * 4))
-    unclear = "each program that reads it makes something else of it (notebook 03)"
-    no_hosts = {f"a name that is no host, {label!r} and {_DOMAIN}": label for label in odd}
     posed, own = "a service could pose as a host that is not below mesh.example", x509.DNSName(host)
     return {
         "another domain": ([x509.DNSName("shop.example")], posed),
@@ -324,7 +355,15 @@ def _foreign_names(host: str) -> dict[str, tuple[list[x509.GeneralName], str]]:
         ),
         "a mailbox": ([own, x509.RFC822Name(f"boss@{host}")], "somebody may decide by names of that kind"),
         "no name": ([], "a client would have to believe the common name"),
-    } | {what: ([x509.DNSName(f"{label}.{_DOMAIN}")], unclear) for what, label in no_hosts.items()}
+    }
+
+
+def _no_hosts() -> dict[str, tuple[list[x509.GeneralName], str]]:
+    """Return names that end right, and are none of a host."""
+    labels = ("", "a.", "-x", "x-", "a b", "a_b", "a/b", "a\n", "a" * 64, ".".join(["a" * 60] * 4))
+    names = [f"a.{_DOMAIN}\n", *(f"{label}.{_DOMAIN}" for label in labels)]
+    unclear = "each program that reads it makes something else of it (notebook 03)"
+    return {f"a name that is no host, {name!r}": ([x509.DNSName(name)], unclear) for name in names}
 
 
 _NO_USE = dict.fromkeys(
