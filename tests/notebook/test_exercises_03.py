@@ -6,6 +6,7 @@ import ssl
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from mtlslab import CertificateAuthority, Credential, Server, request
 from mtlslab.credentials import certificate_pem, general_name, new_csr, new_private_key
 from mtlslab.notebook import exercises
+from mtlslab.notebook.exercises import judges, page_03
 from mtlslab.profiles import SERVER
 
 OTHERS: list[Any] = [0, "", "ca.crt", b"", [], {}, object(), Path("ca.crt"), lambda: None, int, mock.ANY, mock.Mock()]
@@ -38,10 +40,39 @@ def read(der: bytes) -> tuple[x509.CertificateSigningRequest, list[str], list[st
     return csr, names, [str(name.value) for name in san]
 
 
+def asked_of(csr: x509.CertificateSigningRequest) -> set[x509.GeneralName]:
+    return set(csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+
+
 def may_sign(der: bytes, names: set[str]) -> bool:
-    """The solution."""
+    """The solution: new_csr tells kinds apart."""
+    if (found := read(der)) is None:
+        return False
+    own, asked = asked_of(new_csr(KEY, "own", names)), asked_of(found[0])
+    return bool(asked) and asked <= own and names.issuperset(found[1])
+
+
+def by_value(der: bytes, names: set[str]) -> bool:
+    """The solution as it once was: it takes a name of any kind for one that reads alike."""
     found = read(der)
     return found is not None and {*found[1], *found[2]} <= names
+
+
+def kind_of(name: str) -> type[x509.GeneralName]:
+    if "://" in name:
+        return x509.UniformResourceIdentifier
+    return x509.IPAddress if ":" in name or name.replace(".", "").isdigit() else x509.DNSName
+
+
+def by_look(der: bytes, names: set[str], look: Callable[[str], Any] = kind_of, empty: bool = False) -> bool:
+    """Another right one, by hand; or one that looks at kinds in another way."""
+    if (found := read(der)) is None or not (asked_of(found[0]) or empty):
+        return False
+    asked = [(str(name.value), type(name)) for name in asked_of(found[0])]
+    return names.issuperset(found[1]) and all(name in names and issubclass(kind, look(name)) for name, kind in asked)
+
+
+THE_THREE = (x509.DNSName, x509.IPAddress, x509.UniformResourceIdentifier)
 
 
 def by_kind(der: bytes, names: set[str]) -> bool:
@@ -49,7 +80,7 @@ def by_kind(der: bytes, names: set[str]) -> bool:
     if (found := read(der)) is None:
         return False
     san = found[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return all(name in map(general_name, names) for name in san) and names.issuperset(found[1])
+    return bool(list(san)) and all(name in map(general_name, names) for name in san) and names.issuperset(found[1])
 
 
 def unproven(der: bytes, names: set[str]) -> bool:
@@ -96,7 +127,8 @@ def of_kinds(*kinds: Any) -> Callable[[bytes, set[str]], bool]:
         if (found := read(der)) is None:
             return False
         san = found[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return {*found[1], *(str(name.value) for name in san if isinstance(name, kinds))} <= names
+        mine = [(str(name.value), type(name)) for name in san if isinstance(name, kinds)]
+        return names.issuperset([*found[1], *(n for n, _ in mine)]) and all(kind_of(n) is kind for n, kind in mine)
 
     return desk
 
@@ -125,6 +157,45 @@ COUNT = itertools.count()
 DESKS: dict[str, tuple[Any, str | None]] = {
     "all of it": (may_sign, None),
     "by kind": (by_kind, None),
+    "by look": (by_look, None),
+    "by value": (by_value, "a mailbox that reads like its host"),
+    "of one of three kinds": (
+        partial(by_look, look=lambda _: THE_THREE),
+        "a URI that reads like its host",
+    ),
+    "no mailbox": (
+        partial(by_look, look=lambda _: (*THE_THREE, x509.DirectoryName, x509.RegisteredID)),
+        "says True for a request for a ",
+    ),
+    "addresses of their kind": (
+        partial(by_look, look=lambda name: kind_of(name) if kind_of(name) is x509.IPAddress else x509.GeneralName),
+        "says True for a request for a mailbox that reads like its host",
+    ),
+    "hosts of their kind": (
+        partial(by_look, look=lambda name: kind_of(name) if kind_of(name) is x509.DNSName else x509.GeneralName),
+        "says True for a request for a DNS name that reads like its",
+    ),
+    "URIs as hosts": (
+        partial(by_look, look=lambda name: (kind_of(name), x509.DNSName)[: 1 + ("://" in name)]),
+        "a DNS name that reads like its URI",
+    ),
+    "hosts as URIs": (
+        partial(by_look, look=lambda name: (kind_of(name), x509.UniformResourceIdentifier)),
+        "a URI that reads like its host",
+    ),
+    "an empty SAN": (partial(by_look, empty=True), "an empty subjectAltName"),
+    "no IPv6": (
+        lambda der, names: may_sign(der, {n for n in names if n.count(":") < 3}),
+        "False for a request for its IPv6",
+    ),
+    "no URI": (
+        lambda der, names: may_sign(der, {n for n in names if "://" not in n}),
+        "False for a request for its URI",
+    ),
+    "no IPv4": (
+        lambda der, names: may_sign(der, {n for n in names if not n[0].isdigit() or ":" in n}),
+        "False for an honest request",
+    ),
     "yes": (lambda *_: True, "says True for a request for somebody else: its owner could pose as"),
     "no": (lambda *_: False, "says False for an honest request"),
     "nothing": (lambda *_: None, "returns None"),
@@ -183,9 +254,19 @@ DESKS: dict[str, tuple[Any, str | None]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def requests() -> list[list[judges.Case]]:
+    """The requests of two rounds: to make them takes longer than to judge them."""
+    return [list(page_03._requests()) for _ in range(2)]
+
+
 @pytest.mark.parametrize("name", DESKS)
-def test_the_front_desk_meets_every_greedy_request(name: str) -> None:
+def test_the_front_desk_meets_every_greedy_request(
+    name: str, requests: list[list[judges.Case]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A desk that looks at key, signature and each name is right; the others hear who could pose as whom."""
+    rounds = itertools.cycle(requests)
+    monkeypatch.setattr(page_03, "_requests", lambda: next(rounds))
     function, hint = DESKS[name]
     feedback = exercises.front_desk(function)
     assert feedback.correct is (hint is None), feedback

@@ -30,12 +30,15 @@ def _requests() -> Iterator[Case]:
     host, last = f"{fresh_name()}.example", random.randrange(1, 255)
     address = f"192.0.2.{last}"
     uri, other = f"spiffe://example/{fresh_name()}", f"{fresh_name()}.example"
-    own, key = {host, address, uri, f"2001:db8::{random.randrange(1, 9999):x}"}, new_private_key()
+    long_address = f"2001:db8::{random.randrange(1, 9999):x}"
+    own, key = {host, address, uri, long_address}, new_private_key()
 
-    def signed(common_name: str | None, *names: str | x509.GeneralName, second: str | None = None) -> bytes:
+    def signed(
+        common_name: str | None, *names: str | x509.GeneralName, second: str | None = None, empty: bool = False
+    ) -> bytes:
         subject = [x509.NameAttribute(NameOID.COMMON_NAME, name) for name in (common_name, second) if name]
         builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(subject))
-        if names:
+        if names or empty:
             san = [general_name(name) if isinstance(name, str) else name for name in names]
             builder = builder.add_extension(x509.SubjectAlternativeName(san), critical=False)
         return builder.sign(key, signature_hash(key)).public_bytes(Encoding.DER)
@@ -44,16 +47,18 @@ def _requests() -> Iterator[Case]:
     used = "its owner would wait in vain"
     for what, der in {
         "an honest request": honest,
-        "a request for all its names": signed(host, *own),
-        "a request for a URI alone": signed(uri, uri),
         "a request without a common name": signed(None, host),
+        "a request for its IPv4 address": signed(None, address),
+        "a request for its IPv6 address": signed(None, long_address),
+        "a request for its URI": signed(None, uri),
+        "a request for its URI, which is the common name, too": signed(uri, uri),
+        "a request for all its names": signed(host, *own),
         "a request for an RSA key": new_csr(new_private_key("rsa-2048"), host, [host]).public_bytes(Encoding.DER),
         "a request for an Ed25519 key": new_csr(new_private_key("ed25519"), host, [address]).public_bytes(Encoding.DER),
     }.items():
         yield Case(what, True, used, (der, set(own)))
-    for what, der, lets in (*_greedy(signed, host, other), *_near_misses(signed, host, last)):
-        yield Case(what, False, lets, (der, set(own)))
-    for what, der, lets in _spoilt(honest, host):
+    greedy = (*_greedy(signed, host, other), *_near_misses(signed, host, last))
+    for what, der, lets in (*greedy, *_spoilt(honest, host), *_of_other_kinds(signed, host, address, uri)):
         yield Case(what, False, lets, (der, set(own)))
 
 
@@ -110,6 +115,19 @@ def _near_misses(signed: Any, host: str, own_address: int) -> Iterator[tuple[str
     )
     director = "programs that read the common name believe it"
     yield "a request with a person as its common name", signed("director", host), director
+
+
+def _of_other_kinds(signed: Any, host: str, address: str, uri: str) -> Iterator[tuple[str, bytes, str]]:
+    lets = "it was not shown as a name of that kind, and programs take it for another thing"
+    for what, name in {
+        "a mailbox that reads like its host": x509.RFC822Name(host),
+        "a URI that reads like its host": x509.UniformResourceIdentifier(host),
+        "a DNS name that reads like its IPv4 address": x509.DNSName(address),
+        "a DNS name that reads like its URI": x509.DNSName(uri),
+        "a URI that reads like its IPv4 address": x509.UniformResourceIdentifier(address),
+    }.items():
+        yield f"a request for {what}", signed(host, host, name), lets
+    yield "a request with an empty subjectAltName", signed(host, empty=True), "it would name nobody"
 
 
 def _spoilt(honest: bytes, host: str) -> Iterator[tuple[str, bytes, str]]:
