@@ -10,7 +10,7 @@ import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -194,10 +194,11 @@ def all_of(option: str, given: Any, kind: type[_Kind], at_least: int = 1) -> lis
 @contextmanager
 def _file(data: bytes) -> Iterator[Path]:
     """Lay data in a file of ours alone while the block lasts: `ssl` reads keys and CRLs from files only."""
-    with tempfile.TemporaryDirectory(prefix="mtlslab-") as folder:  # mode 0700
-        path = Path(folder) / "file.pem"
-        path.write_bytes(data)
-        yield path
+    with ExitStack() as afterwards, tempfile.NamedTemporaryFile(prefix="mtlslab-", delete=False) as file:  # mode 0600
+        afterwards.callback(Path(file.name).unlink)
+        file.write(data)
+        file.close()
+        yield Path(file.name)
 
 
 @contextmanager

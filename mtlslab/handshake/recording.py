@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import socket
 import ssl
 import tempfile
@@ -272,14 +273,14 @@ def _joined(flights: Iterable[Flight]) -> list[Flight]:
 @contextlib.contextmanager
 def keylog_of(context: ssl.SSLContext) -> Iterator[Callable[[], str]]:
     """Have a context write its secrets to a file that lives as long as the block; yield what reads it."""
-    with tempfile.TemporaryDirectory(prefix="mtlslab-") as folder:
-        path = Path(folder) / "keylog"
-        path.touch(0o600)  # OpenSSL would make it readable for all, and a process that is killed leaves it behind
-        context.keylog_filename = str(path)
-        try:
-            yield lambda: path.read_text("ascii")
-        finally:
-            context.keylog_filename = None  # type: ignore[assignment]  # None closes the file
+    handle, name = tempfile.mkstemp(prefix="mtlslab-")  # mode 0600: OpenSSL would make it readable for all
+    os.close(handle)
+    try:
+        context.keylog_filename = name
+        yield lambda: Path(name).read_text("ascii")
+    finally:
+        context.keylog_filename = None  # type: ignore[assignment]  # None closes the file
+        Path(name).unlink()
 
 
 # From 3.2 on, OpenSSL compresses a client's certificate (RFC 8879) where it was built so, with brotli or zstd if it
