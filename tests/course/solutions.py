@@ -17,6 +17,10 @@ from notebook_rules import Cell, Notebook
 MODULE = "notebook_under_test"
 
 
+NOT_NEEDED = {"matrix", "matrix-table", "matrix-words", "verdicts-table"}
+"""The longest cells that no exercise builds on, of 09: the notebook's own run shows that they work."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a checker said of the folded solution of one exercise."""
@@ -26,7 +30,7 @@ class Outcome:
 
 
 def solve(notebook: Notebook, folder: Path) -> list[Outcome]:
-    """Run all code of ``notebook`` in ``folder``, in place of each exercise's cell its solution.
+    """Run the code of ``notebook`` in ``folder``, in place of each exercise's cell its solution.
 
     Plain Python runs it, in one namespace and in this process. Returns an Outcome for each exercise.
     Raises AssertionError if a cell tagged ``raises-exception`` does not, and what any other cell raises.
@@ -37,9 +41,9 @@ def solve(notebook: Notebook, folder: Path) -> list[Outcome]:
     with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
         try:
             for cell, following in zip(cells, [*cells[1:], None], strict=True):
-                if not cell.is_code:
+                if not cell.is_code or cell.id in NOT_NEEDED:
                     continue
-                source = _solution(cell, following) if cell.is_exercise else cell.source
+                source = solution(cell, following) if cell.is_exercise else cell.source
                 value = _run(cell, source, f"{notebook.path.name} {cell.id}", namespace)
                 if cell.is_exercise:
                     outcomes.append(Outcome(cell.id, repr(value)))
@@ -57,7 +61,8 @@ def _module() -> ModuleType:
     return module
 
 
-def _solution(cell: Cell, following: Cell | None) -> str:
+def solution(cell: Cell, following: Cell | None) -> str:
+    """Return the code that is folded into the cell after an exercise's."""
     blocks = following.blocks("python") if following is not None else []
     assert len(blocks) == 1, f"{cell} is not followed by one ```python block"
     return blocks[0]
