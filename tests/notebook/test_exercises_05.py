@@ -249,6 +249,12 @@ def first(opens: Callable[[Request, list[str]], bool]) -> Callable[[Request], An
     return lambda asked: f"Hello {''.join(dns_names(asked)[:1])}\n" if opens(asked, dns_names(asked)) else app()(asked)
 
 
+def _remembers(key: Callable[[Request], object]) -> Callable[[Request], Any]:
+    """Looks at a caller once, and then goes by what it remembers."""
+    known: dict[object, list[str]] = {}
+    return app(lambda asked: known.setdefault(key(asked), dns_names(asked)))
+
+
 def numbered(request: Request) -> Any:
     """Statuses as http has them."""
     said = app()(request)
@@ -256,7 +262,15 @@ def numbered(request: Request) -> Any:
 
 
 @pytest.mark.parametrize(
-    "right", [app(), app(under_admin=by_parts), numbered, AppObject(), app(methods=("GET", "OPTIONS"))]
+    "right",
+    [
+        app(),
+        app(under_admin=by_parts),
+        numbered,
+        AppObject(),
+        app(methods=("GET", "OPTIONS")),
+        _remembers(lambda asked: asked.client),
+    ],
 )
 def test_the_right_app_is_right(right: Any) -> None:
     """Whole names and whole path segments are right, in whatever form the function comes."""
@@ -323,6 +337,9 @@ def _raises(request: Request) -> Any:
         (app(elsewhere=200), "gets 404"),
         (app(forbidden=401), "for alice alone"),
         (_counts(), ""),
+        (_remembers(lambda asked: id(asked.client)), ""),
+        (_remembers(id), ""),
+        (_remembers(lambda asked: asked.client and asked.client.issuer), ""),
         (first(lambda asked, names: asked.path == "/" and len(names) == 1), "another method is another way in"),
         (first(lambda asked, names: asked.path == "/admin" and names == ["alice"]), "another method is another way in"),
         (first(lambda asked, names: asked.path == "/" and len(names) > 1), "is nobody yet"),

@@ -27,6 +27,7 @@ from mtlslab.notebook.exercises.judges import (
     Guarded,
     Met,
     NotYet,
+    afresh,
     checker,
     expect,
     expect_nothing_loose,
@@ -155,7 +156,7 @@ _Asked = tuple[str, Request, "tuple[int, ...] | str | range", str]
 
 def _as_it_should(app: Callable[[Request], Any], who: str, request: Request, wanted: Any, lets: str) -> None:
     """Raise `NotYet` if the app does not treat this request as it should."""
-    said = app(request)
+    said = app(afresh(request))
     at = f"{who} at {request.method} {request.path}"
     expect(said is not None, f"it returns nothing for {at}")
     expect(type(said) in (str, Reply), f"for {at} it returns {type(said).__name__}; text or a Reply is wanted")
