@@ -390,17 +390,27 @@ class OnlyTimeout(Hello):
 class OneClock(Hello):
     """The folded solution's way."""
 
-    timeout = 0.5
+    timeout = limit = 0.5
 
     def handle(self) -> None:
         """End the connection when the clock says so."""
-        over = Timer(0.5, socket.socket.shutdown, [self.connection, socket.SHUT_RDWR])
+        over = Timer(self.limit, socket.socket.shutdown, [self.connection, socket.SHUT_RDWR])
         over.start()
         try:
             with contextlib.suppress(OSError):
                 super().handle()
         finally:
             over.cancel()
+
+
+def one_clock(seconds: float, timeout: float = 0.5) -> type:
+    """The folded solution, with another clock."""
+
+    class Handler(OneClock):
+        limit = seconds
+
+    Handler.timeout = timeout
+    return Handler
 
 
 class ByDeadline(Hello):
@@ -466,6 +476,10 @@ def test_a_handler_that_lets_go_is_right(right: type) -> None:
         (LetsGoOfAll, "is not"),
         (AnswersBeforeTheyAsk, "still has its thread"),
         (Raises, "is not"),
+        (one_clock(0.05), ""),
+        (one_clock(0.25), "cut off"),
+        (one_clock(0.5, timeout=0.05), ""),
+        (one_clock(1.2), "still has its thread"),
         (SimpleHTTPRequestHandler, "still has its thread"),
         (Hello.do_GET, "the class itself"),
         (object, "inherits from Hello"),
