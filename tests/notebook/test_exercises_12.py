@@ -14,6 +14,7 @@ from unittest import mock
 import httpx
 import pytest
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509 import verification
 
 from mtlslab import CertificateAuthority, Credential, errors
@@ -170,6 +171,39 @@ def by_a_trial(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
     return made
 
 
+def _if(checks: Callable[[list[x509.Certificate]], bool]) -> Callable[..., ssl.SSLContext]:
+    """A reload that looks at the certificates one by one, in its own way."""
+
+    def reload(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
+        try:
+            credential, ca = Credential.load(folder, "server"), CertificateAuthority.load(folder)
+        except errors.MtlslabError:
+            return context
+        chain = [credential.certificate, *credential.chain]
+        good = checks([*chain, ca.certificate])
+        return server_context(credential, client_ca=ca.certificate) if good else context
+
+    return reload
+
+
+def signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, InvalidSignature):
+        return False
+    return True
+
+
+def named(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    return certificate.issuer == issuer.subject
+
+
+def pointed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether one certificate's authorityKeyIdentifier is the other's subjectKeyIdentifier."""
+    to = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    return to == issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+
+
 class Remembering:
     """Goes on with the pair that it has seen last, on its own side."""
 
@@ -243,6 +277,18 @@ RELOADS: dict[str, tuple[Any, str | None]] = {
     "by a trial": (by_a_trial, None),
     "remembering": (Remembering(), None),
     "checked, then in place": (checked_and_in_place, None),
+    "by signatures": (_if(lambda chain: all(map(signed, chain, chain[1:]))), None),
+    "by names": (_if(lambda chain: all(map(named, chain, chain[1:]))), "nobody gets in any more"),
+    "by the last issuer's name": (_if(lambda chain: named(*chain[-2:])), "nobody gets in any more"),
+    "by the last signature": (_if(lambda chain: signed(*chain[-2:])), "the old issuing CA's"),
+    "by the first signature, then names": (
+        _if(lambda chain: all(map(named, chain, chain[1:])) and (len(chain) > 2 or signed(*chain))),
+        "the old issuing CA's",
+    ),
+    "by the key identifiers": (
+        _if(lambda chain: all(map(named, chain, chain[1:])) and all(map(pointed, chain, chain[1:]))),
+        "but for its last line",
+    ),
     "by ssl alone": (then(ssl.SSLContext.session_stats), None),
     "by counting": (counting(), ""),
     "without looking at dates": (then(lambda made: setattr(made, "verify_flags", NO_TIME)), "a friend of last year"),
