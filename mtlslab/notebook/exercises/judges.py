@@ -186,10 +186,17 @@ def try_cases(
             case.judge(outcome if outcome.error else Outcome(read(outcome.value)), what)
 
 
+_LOADERS: dict[Any, Callable[[bytes], Any]] = {
+    x509.Certificate: x509.load_der_x509_certificate,
+    x509.CertificateSigningRequest: x509.load_der_x509_csr,
+}
+
+
 def afresh(given: Any) -> Any:
     """Return the same once more, in new objects."""
-    if isinstance(given, x509.Certificate):
-        return x509.load_der_x509_certificate(given.public_bytes(Encoding.DER))
+    for kind, load in _LOADERS.items():
+        if isinstance(given, kind):
+            return load(given.public_bytes(Encoding.DER))
     if is_dataclass(given) and not isinstance(given, type):
         return replace(given, **{name: afresh(part) for name, part in vars(given).items() if type(part) is not tuple})
     if type(given) in (list, tuple, set):
