@@ -5,7 +5,7 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,35 @@ def test_anything_else_gets_a_hint(name: str, answer: Any) -> None:
 
 BOTH, SHOW, ALONE, WEB_BOTH, WEB_SHOW, KIOSK = STEPS
 
+
+class Lying(str):
+    """Equal to every step."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+class Fickle(list[str]):
+    """Holds one order, and gives another."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([BOTH, WEB_BOTH, SHOW, WEB_SHOW, ALONE, KIOSK])
+
+    def count(self, _: object) -> int:
+        """One of each."""
+        return 1
+
+
 ORDERS: dict[str, tuple[Any, str | None]] = {
     "trust, visit, show, drop": ([BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW, ALONE], None),
     "the web shows first": ([BOTH, WEB_BOTH, WEB_SHOW, KIOSK, SHOW, ALONE], None),
     "the server drops before it shows": ([BOTH, WEB_BOTH, WEB_SHOW, KIOSK, ALONE, SHOW], None),
     "the web trusts first, as a tuple": ((WEB_BOTH, BOTH, KIOSK, WEB_SHOW, SHOW, ALONE), None),
     "the web shows what it does not trust yet": ([BOTH, WEB_SHOW, KIOSK, ALONE, WEB_BOTH, SHOW], None),
+    "one by one": (iter([BOTH, WEB_SHOW, WEB_BOTH, KIOSK, SHOW, ALONE]), None),
+    "as keys": (dict.fromkeys([WEB_BOTH, BOTH, WEB_SHOW, KIOSK, ALONE, SHOW]), None),
     "the page's order, and the kiosk last": (
         [BOTH, WEB_BOTH, SHOW, WEB_SHOW, ALONE, KIOSK],
         "step 3, 'the server shows new', lost 5 of 5, the kiosk refuses the server (unknown-ca)",
@@ -82,6 +105,15 @@ ORDERS: dict[str, tuple[Any, str | None]] = {
     ),
     "dropped before the visit": ([BOTH, WEB_BOTH, WEB_SHOW, ALONE, KIOSK, SHOW], "step 4"),
     "backwards": ([ALONE, WEB_SHOW, SHOW, KIOSK, WEB_BOTH, BOTH], "step 1"),
+    "as they stand": (STEPS, "step 2"),
+    "of lies": ([Lying(BOTH)] * 6, "none of the six steps"),
+    "of anything": ([mock.ANY] * 6, "none of the six steps"),
+    "fickle": (Fickle([BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW, ALONE]), "step 3"),
+    "without end": (itertools.repeat(BOTH), "is there 12 times"),
+    "all in one": ([", ".join(STEPS)], "none of the six steps"),
+    "in a list": ([[BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW, ALONE]], "none of the six steps"),
+    "raising": ((1 // 0 for _ in STEPS), "raised ZeroDivisionError"),
+    "a number": (6, "raised TypeError"),
     "five": ([BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW], "'the server trusts new alone' is there 0 times"),
     "one twice": ([BOTH, BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW, ALONE], "is there 2 times"),
     "one of its own": ([BOTH, "the kiosk is thrown away", WEB_BOTH, SHOW, WEB_SHOW, ALONE], "none of the six steps"),
@@ -98,6 +130,12 @@ def test_an_order_is_played_on_a_server(name: str) -> None:
     feedback = exercises.six_steps(order)
     assert feedback.correct is (hint is None), feedback
     assert (hint or "") in feedback.text
+
+
+def test_an_order_that_never_ends_is_given_up(in_a_hurry: None) -> None:
+    """What is read for ever holds up nobody."""
+    waits = (threading.Event().wait() for _ in STEPS)
+    assert "does not come back in time" in exercises.six_steps(waits).text
 
 
 def test_few_orders_are_right() -> None:
