@@ -1,6 +1,7 @@
 """The checkers of notebook 11: wrong answers that people do give, right ones that look otherwise."""
 
 import base64
+import itertools
 import os
 import re
 from collections.abc import Callable
@@ -310,6 +311,8 @@ def test_wrong_configurations_get_their_hint(name: str) -> None:
 
 CA = CertificateAuthority.create("example-ca")
 ALICE, BOB = (CA.issue(name, CLIENT).certificate for name in ("alice", "bob"))
+OWN = CertificateAuthority.create("alice").certificate
+ALICE_2 = CA.issue("alice-2", CLIENT).certificate
 ESCAPED = quote(certificate_pem(ALICE).decode(), safe="")
 DROP = "close, Client-Cert"
 RIGHT_HEADERS: dict[str, Any] = {
@@ -318,6 +321,8 @@ RIGHT_HEADERS: dict[str, Any] = {
     "pairs": [("Connection", "Client-Cert"), ("X-SSL-Client-Cert", ESCAPED.removesuffix("%0A"))],
     "lines": f"Connection: close, Client-Cert\nX-SSL-Client-Cert: {ESCAPED}\n",
     "bytes": {b"Connection": DROP.encode(), b"X-SSL-Client-Cert": ESCAPED.encode()},
+    "in two lines": [("Connection", "close"), ("Connection", "CLIENT-CERT"), ("X-SSL-Client-Cert", ESCAPED)],
+    "of a CA of bob's own": {"Connection": DROP, "X-SSL-Client-Cert": quote(certificate_pem(OWN).decode(), safe="")},
     "with more": {"Connection": DROP, "X-SSL-Client-Cert": ESCAPED, "Client-Cert": "FORGED", "Accept": "*/*"},
 }
 
@@ -345,6 +350,13 @@ WRONG_HEADERS: dict[str, tuple[Any, str]] = {
         {"Connection": DROP, "X-SSL-Client-Cert": quote(certificate_pem(BOB).decode(), safe="")},
         "bob's certificate",
     ),
+    "another alice's": (
+        {"Connection": DROP, "X-SSL-Client-Cert": quote(certificate_pem(ALICE_2).decode(), safe="")},
+        "CN=alice-2; alice is wanted",
+    ),
+    "twice": ({"Connection": DROP, "X-SSL-Client-Cert": f"{ESCAPED}, {ESCAPED}"}, "refuses it"),
+    "as it is": ({"Connection": DROP, "X-SSL-Client-Cert": certificate_pem(ALICE).decode()}, "cannot be sent"),
+    "without end": (((f"X-{count}", "1") for count in itertools.count()), "Not yet"),
     "an underscore": ({"Connection": DROP, "X_SSL_Client_Cert": ESCAPED}, "something else to believe"),
     "upgrade": ({"Connection": "Upgrade", "Upgrade": "h2c"}, "it is still bob"),
     "the chain": ({"Client-Cert-Chain": client_cert.encode(ALICE)}, "it is still bob"),
