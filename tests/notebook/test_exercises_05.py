@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
@@ -236,7 +237,6 @@ def by_parts(path: str) -> bool:
 
 def normalising(request: Request) -> Any:
     """Read a path as a web server would, and then decide."""
-    from dataclasses import replace
     from posixpath import normpath
     from urllib.parse import unquote
 
@@ -288,6 +288,21 @@ def _reads_a_header(request: Request) -> Any:
     return app(lambda _: [name] if name else [])(request)
 
 
+def _only_dns(request: Request) -> list[str]:
+    """The only name, if it is a DNS name."""
+    if request.client is None:
+        return []
+    sans = [each.value for each in request.client.extensions if isinstance(each.value, x509.SubjectAlternativeName)]
+    return dns_names(request) if sum(map(len, map(list, sans))) == 1 else []
+
+
+def _rewritten(request: Request) -> Any:
+    """Believes what a proxy would have sent."""
+    path = request.headers.get("X-Original-URL", request.path)
+    method = request.headers.get("X-HTTP-Method-Override", request.method)
+    return app()(replace(request, path=path, method=method))
+
+
 def _never_401(request: Request) -> Any:
     return app(lambda asked: dns_names(asked) or ["guest"])(request)
 
@@ -337,6 +352,13 @@ def _raises(request: Request) -> Any:
         (app(elsewhere=200), "gets 404"),
         (app(forbidden=401), "for alice alone"),
         (_counts(), ""),
+        (app(methods=("GET", "PATCH")), "another method is another way in"),
+        (app(_only_dns), "names of other kinds may stand beside"),
+        (first(lambda asked, _: asked.tls_version == "TLSv1.2"), ""),
+        (first(lambda asked, _: bool(asked.body)), ""),
+        (first(lambda asked, _: "Authorization" in asked.headers), "the caller's own word"),
+        (first(lambda asked, _: "alice" in asked.headers.get("Cookie", "")), "the caller's own word"),
+        (_rewritten, "the caller's own word"),
         (_remembers(lambda asked: id(asked.client)), ""),
         (_remembers(id), ""),
         (_remembers(lambda asked: asked.client and asked.client.issuer), ""),

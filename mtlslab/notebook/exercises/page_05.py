@@ -132,6 +132,15 @@ _DETOURS = (
 )
 
 
+_CLAIMS = {
+    **dict.fromkeys(("X-Client", "X-Forwarded-User", "Client-Cert", "From", "Host", "X-SSL-Client-S-DN-CN"), "alice"),
+    "Authorization": "Basic YWxpY2U6YWxpY2U=",
+    "Cookie": "user=alice",
+    "X-Original-URL": "/",
+    "X-HTTP-Method-Override": "GET",
+}
+
+
 @checker("a function that takes a Request and returns text or a Reply")
 def authorizing_app(answer: Any) -> str:
     """An app that greets callers by name, keeps /admin for alice, and sends strangers away."""
@@ -177,9 +186,9 @@ def _asked(ca: CertificateAuthority) -> Iterator[_Asked]:
         name: _person(ca, name) for name in ("client", "alice.example", "malice", "alic", "ALICE-2", fresh_name())
     }
     below = ["/admin", "/admin/", f"/admin/{fresh_name()}", "/admin/users/1", f"/admin/users/1/{fresh_name()}/a.b"]
-    other_methods = ("POST", "PUT", "DELETE")
+    other_methods, rare = ("POST", "PUT", "DELETE"), ("PATCH", "TRACE", "CONNECT", "PROPFIND")
     for name, shown in {**people, "alice": _person(ca, "alice")}.items():
-        for path, method in product(("/", *below), other_methods):
+        for path, method in (*product(("/", *below), other_methods), *product(("/", "/admin"), rare)):
             yield name, _request(shown, path, method), range(400, 500), "another method is another way in"
         yield name, _request(shown, "/"), f"Hello {name}", "everybody with a certificate may have /"
         for path in ("/administrator", f"/{fresh_name()}"):
@@ -195,17 +204,17 @@ def _asked(ca: CertificateAuthority) -> Iterator[_Asked]:
             )
             yield name, _request(shown, path, "HEAD"), range(400, 500), "another method is another way in"
         yield "nobody", _request(None, path), (401,), "a caller without a certificate is nobody yet"
+    beside = ca.issue("alice", CLIENT, names=["spiffe://example.org/malice", "alice", "192.0.2.7"]).certificate
+    yield "alice", _request(beside, "/admin"), (200,), "names of other kinds may stand beside her DNS name"
     yield from _asked_by_nobody()
     for path in _DETOURS:
         yield "malice", _request(people["malice"], path), refused, "some servers read this path as /admin"
-    claims = {
-        "X-Client": "alice",
-        "X-Forwarded-User": "alice",
-        "Client-Cert": "alice",
-        "From": "alice",
-        "Host": "alice",
-    }
-    yield "malice", _request(people["malice"], "/admin", claims=claims), (403,), "a header is the caller's own word"
+    word = "a header is the caller's own word"
+    for name, claim in _CLAIMS.items():
+        claims = {name: claim}
+        yield "malice", _request(people["malice"], "/admin", claims=claims), (403,), word
+        yield "malice", _request(people["malice"], "/", "POST", claims), refused, word
+        yield "nobody", _request(None, "/", claims=claims), (401,), word
     for who, shown in _odd_ones(ca).items():
         yield who, _request(shown, "/admin"), refused, "no single DNS name in it says alice"
         if len(names := _dns_names(shown)) != 1:
@@ -256,7 +265,8 @@ def _request(
     headers = Message()
     for name, value in (claims or {}).items():
         headers[name] = value
-    return Request(method, path, headers, b"", client, "TLSv1.3")
+    body, tls = random.choice((b"", b"name=alice")), random.choice(("TLSv1.2", "TLSv1.3"))  # which are no reasons
+    return Request(method, path, headers, body, client, tls)
 
 
 # --- a handler that lets go ------------------------------------------------------------------------
