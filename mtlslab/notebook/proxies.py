@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -110,7 +111,11 @@ def running(name: str, configuration: str, folder: str | os.PathLike[str], app: 
     program = f"'{path.as_posix()}'"
     try:
         with serving(f"{program} {PROXIES[name].arguments.format(path=file.name)}", folder, port=port) as proxy:
-            yield proxy
+            try:
+                yield proxy
+            finally:  # asked to end, Caddy waits for connections, some for seconds; there is nothing to lose
+                with suppress(OSError):
+                    os.kill(proxy.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
     except failures.ProgramFailed as error:
         # Caddy 2.11 does not always say what it has against a configuration when it runs it.
         said = programs.run(f"{program} {PROXIES[name].check.format(path=file.name)}", folder).output

@@ -1,8 +1,11 @@
 """The checkers of notebook 00 try what they are given: right answers pass, wrong ones hear what they would allow."""
 
+import json
 import shutil
+from base64 import b64decode, encodebytes, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import replace
+from gzip import compress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -14,11 +17,12 @@ from cryptography.hazmat.primitives.serialization import (
     KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
+    load_pem_private_key,
     pkcs12,
 )
 
 from mtlslab import CertificateAuthority, Credential
-from mtlslab.credentials import certificate_pem, new_csr
+from mtlslab.credentials import certificate_pem, new_csr, private_key_pem
 from mtlslab.notebook import exercises
 from mtlslab.profiles import CLIENT, ISSUING_CA, SERVER
 
@@ -118,6 +122,57 @@ def in_pkcs12(lock: KeySerializationEncryption) -> Callable[[Path, CertificateAu
     return made
 
 
+def packed(kind: str) -> Callable[[Path, CertificateAuthority], Path]:
+    """A good bag, with an archive of the lab's keys in it."""
+
+    def made(folder: Path, ca: CertificateAuthority) -> Path:
+        shutil.make_archive(str(pack(folder, ca.issue("alice", CLIENT)) / "more"), kind, "lab-00", "ca.key")
+        return folder
+
+    return made
+
+
+def spelt(change: Callable[[bytes], bytes]) -> Callable[[Path, CertificateAuthority], Path]:
+    """A good bag, with ca.key in another spelling."""
+
+    def made(folder: Path, ca: CertificateAuthority) -> Path:
+        note = pack(folder, ca.issue("alice", CLIENT)) / "note.txt"
+        note.write_bytes(change(Path("lab-00/ca.key").read_bytes()))
+        return folder
+
+    return made
+
+
+def number(pem: bytes) -> bytes:
+    key: Any = load_pem_private_key(pem, None)
+    return bytes(key.private_numbers().private_value.to_bytes(32))
+
+
+def hers(ending: str, form: Callable[[Credential], bytes]) -> Callable[[Path, CertificateAuthority], Path]:
+    """A good bag, with what is Alice's in another form beside."""
+
+    def made(folder: Path, ca: CertificateAuthority) -> Path:
+        own = ca.issue("alice", CLIENT)
+        (pack(folder, own) / f"alice.{ending}").write_bytes(form(own))
+        return folder
+
+    return made
+
+
+def _as_pkcs12(own: Credential) -> bytes:
+    key: Any = own.private_key
+    return pkcs12.serialize_key_and_certificates(b"alice", key, own.certificate, None, NoEncryption())
+
+
+def _as_one(own: Credential) -> bytes:
+    return certificate_pem(own.certificate) + private_key_pem(own.private_key)
+
+
+def _as_request(own: Credential) -> bytes:
+    text = "Certificate Request:\n    pub:\n        " + own.certificate.signature.hex(":")[:53]
+    return text.encode() + b"\n" + new_csr(own.private_key, "alice").public_bytes(Encoding.PEM)
+
+
 def linked(folder: Path, ca: CertificateAuthority) -> Path:
     try:
         (pack(folder, ca.issue("alice", CLIENT)) / "all").symlink_to(Path("lab-00").resolve(), target_is_directory=True)
@@ -160,7 +215,7 @@ BAGS: dict[str, tuple[Callable[[Path, CertificateAuthority], Any], str | None]] 
     "a public file more": (copied("server.crt", "server.crt"), None),
     "ca.key": (copied("ca.key", "ca.key"), "can make a certificate in anyone's name"),
     "ca.key in disguise": (copied("ca.key", "notes.txt"), "can make a certificate in anyone's name"),
-    "ca.key, locked": (locked_ca_key, "holds a locked private key"),
+    "ca.key, locked": (locked_ca_key, "holds something locked or packed"),
     "server.key": (copied("server.key", "server.key"), "can pose as your server"),
     "client.key": (copied("client.key", "client.key"), "can call in the name of client"),
     "the client's key": (lambda f, ca: pack(f, with_the_clients_key(ca)), "can call in the name of client"),
@@ -174,7 +229,35 @@ BAGS: dict[str, tuple[Callable[[Path, CertificateAuthority], Any], str | None]] 
     "no purpose, by her own name": (lambda f, ca: pack(f, for_alice(ca, LAX, ("alice",))), "pose as a server"),
     "ca.key at the end of a long file": (long_file, "too long to look through"),
     "ca.key in PKCS #12": (in_pkcs12(NoEncryption()), "can make a certificate in anyone's name"),
-    "ca.key in PKCS #12, locked": (in_pkcs12(BestAvailableEncryption(b"alice knows")), "holds a locked private key"),
+    "ca.key in PKCS #12, locked": (in_pkcs12(BestAvailableEncryption(b"alice knows")), "locked or packed"),
+    "ca.key in a zip": (packed("zip"), "holds something locked or packed"),
+    "ca.key in a tar.gz": (packed("gztar"), "holds something locked or packed"),
+    "ca.key in a tar": (packed("tar"), "can make a certificate in anyone's name"),
+    "the archive in Base64": (spelt(lambda key: encodebytes(compress(key))), "locked or packed"),
+    "the archive as a certificate": (
+        spelt(lambda key: b"-----BEGIN CERTIFICATE-----\n%b-----END CERTIFICATE-----\n" % encodebytes(compress(key))),
+        "locked or packed",
+    ),
+    "ca.key without its first and last line": (
+        spelt(lambda key: b"".join(key.splitlines(True)[1:-1])),
+        "can make a certificate in anyone's name",
+    ),
+    "ca.key in a word": (spelt(lambda key: b"see " + b"".join(key.split(b"\n")[1:-2])), "in anyone's name"),
+    "ca.key in JSON": (spelt(lambda key: json.dumps({"key": key.decode()}).encode()), "in anyone's name"),
+    "the number of ca.key": (spelt(lambda key: b"number: 0x" + number(key).hex().encode()), "in anyone's name"),
+    "the number, as openssl prints it": (
+        spelt(lambda key: b"priv:\n    " + number(key).hex(":").encode()),
+        "in anyone's name",
+    ),
+    "the number, as JWK has it": (
+        spelt(lambda key: b'{"d":"' + urlsafe_b64encode(number(key)).rstrip(b"=") + b'"}'),
+        "in anyone's name",
+    ),
+    "ca.key in DER": (spelt(lambda key: b64decode(b"".join(key.splitlines()[1:-1]))), "in anyone's name"),
+    "her own PKCS #12": (hers("p12", _as_pkcs12), None),
+    "her own in one file": (hers("pem", _as_one), None),
+    "her request and its text": (hers("csr", _as_request), None),
+    "her certificate in DER": (hers("der", lambda own: own.certificate.public_bytes(Encoding.DER)), None),
     "a link to the folder": (linked, "is a link"),
     "a note": (lambda f, ca: noted(pack(f, for_alice(ca))), None),
     "a CA": (lambda f, ca: pack(f, for_alice(ca, POWER)), "sign certificates herself"),

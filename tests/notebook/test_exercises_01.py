@@ -1,6 +1,7 @@
 """The checkers of notebook 01 try functions on what they have not seen, and tell what goes wrong."""
 
 import base64
+import hashlib
 import ssl
 import textwrap
 from collections.abc import Callable
@@ -163,6 +164,24 @@ def in_two_steps(challenge: bytes) -> bytes:
     return server.private_key.sign(digest.finalize(), ec.ECDSA(Prehashed(hashes.SHA256())))
 
 
+def prehashed_if_short(challenge: bytes) -> bytes:
+    """Take 32 bytes for a digest."""
+    assert isinstance(server.private_key, ec.EllipticCurvePrivateKey)
+    algorithm = Prehashed(hashes.SHA256()) if len(challenge) == 32 else hashes.SHA256()
+    return server.private_key.sign(challenge, ec.ECDSA(algorithm))
+
+
+def remembering(part: Callable[[bytes], object]) -> Callable[[bytes], bytes]:
+    """Sign what looks new, and send the old signature for what looks the same."""
+    known: dict[object, bytes] = {}
+    return lambda challenge: known.setdefault(part(challenge), signs()(challenge))
+
+
+def of(part: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """Sign a part of the challenge, or something made of it."""
+    return lambda challenge: signs()(part(challenge))
+
+
 OVERHEARD: list[bytes] = []
 
 
@@ -174,6 +193,20 @@ def replays(challenge: bytes) -> bytes:
 PROOFS: dict[str, tuple[Any, str | None]] = {
     "signs": (signs(), None),
     "the hash first": (in_two_steps, None),
+    "remembering": (remembering(lambda challenge: challenge), None),
+    "by length": (remembering(len), "is for another challenge"),
+    "by its beginning": (remembering(lambda challenge: challenge[:1000]), "is for another challenge"),
+    "by its end": (remembering(lambda challenge: challenge[-1000:]), "is for another challenge"),
+    "by id": (remembering(id), "is for another challenge"),
+    "digests as they are": (prehashed_if_short, "anybody could have made it"),
+    "stripped": (of(bytes.strip), "Sign the challenge as it is"),
+    "without a line break": (of(lambda challenge: challenge.rstrip(b"\n")), "Sign the challenge as it is"),
+    "to the first null byte": (of(lambda challenge: challenge.split(b"\0")[0]), "Not yet"),
+    "the first kilobyte": (of(lambda challenge: challenge[:1024]), "Sign the challenge as it is"),
+    "as text": (of(lambda challenge: challenge.decode("utf-8", "ignore").encode()), "Sign the challenge as it is"),
+    "as a number": (of(lambda challenge: challenge.lstrip(b"\0")), "Sign the challenge as it is"),
+    "with other line breaks": (of(lambda challenge: challenge.replace(b"\r\n", b"\n")), "Sign the challenge as it is"),
+    "its digest": (of(lambda challenge: hashlib.sha256(challenge).digest()), "Sign the challenge as it is"),
     "another's key": (signs(alice), "anybody could have made it"),
     "the CA's key": (signs(Credential(ca.certificate, ca.private_key)), "with the CA's key"),
     "replays": (replays, "is for another challenge"),
@@ -217,3 +250,10 @@ def test_whoever_begins_with_the_exercises_is_sent_to_the_cells(
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     assert "run the cells above" in exercises.proof_of_the_key(signs()).text
+
+
+def test_a_certificate_of_ones_own_making_proves_nothing() -> None:
+    """Whoever puts another CA's certificate in the place of server.crt has proved a key that nobody asked about."""
+    other = CertificateAuthority.create("example-ca").issue("localhost", SERVER, names=["localhost"])
+    other.save("lab-01", "server", overwrite=True)
+    assert "did not sign this server.crt" in exercises.proof_of_the_key(signs(other)).text

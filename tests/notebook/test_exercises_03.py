@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from mtlslab import CertificateAuthority, Credential, Server, request
 from mtlslab.credentials import certificate_pem, general_name, new_csr, new_private_key
+from mtlslab.handshake import der as values
 from mtlslab.notebook import exercises
 from mtlslab.notebook.exercises import judges, page_03
 from mtlslab.profiles import SERVER
@@ -284,10 +285,42 @@ def swap(name: str, victims: x509.CertificateSigningRequest, flip: int = 0) -> x
     return x509.load_der_x509_csr(new_csr(key, name).public_bytes(Encoding.DER).replace(own, stolen))
 
 
+def swap_bytes(point: bytes) -> x509.CertificateSigningRequest:
+    """Mallory's request, with 65 other bytes in the place of her key's point."""
+    key, form = new_private_key(), (Encoding.X962, PublicFormat.UncompressedPoint)
+    own = new_csr(key, "mallory").public_bytes(Encoding.DER)
+    return x509.load_der_x509_csr(own.replace(key.public_key().public_bytes(*form), point))
+
+
+def rename(victims: x509.CertificateSigningRequest) -> x509.CertificateSigningRequest:
+    """The victim's own request, with another name: its lengths are written anew."""
+    ((_, whole),) = values.items(victims.public_bytes(Encoding.DER))
+    (_, body), *proof = values.items(whole)
+    version, _, *rest = values.items(body)
+    mallory = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mallory")]).public_bytes()
+    made = values.wrap(0x30, values.wrap(*version), mallory, *(values.wrap(*part) for part in rest))
+    return x509.load_der_x509_csr(values.wrap(0x30, made, *(values.wrap(*part) for part in proof)))
+
+
+def once_for(part: Callable[[x509.CertificateSigningRequest], object]) -> Any:
+    """Forge for whoever looks new, and hand out the old forgery for who looks the same."""
+    known: dict[object, x509.CertificateSigningRequest] = {}
+    return lambda victims: known.setdefault(part(victims), swap("mallory", victims))
+
+
 FIRST = swap("mallory", new_csr(KEY, "client"))
+
+POINT = Encoding.X962, PublicFormat.UncompressedPoint
 
 FORGERIES: dict[str, tuple[Any, str | None]] = {
     "the key": (lambda victims: swap("mallory", victims), None),
+    "the point": (lambda victims: swap_bytes(victims.public_key().public_bytes(*POINT)), None),
+    "another name": (rename, None),
+    "remembering": (once_for(lambda victims: victims), None),
+    "the first key": (once_for(lambda _: 0), "another public key"),
+    "by length": (once_for(lambda victims: len(victims.public_bytes(Encoding.DER)) // 99), "another public key"),
+    "from the end of what is signed": (lambda victims: swap_bytes(victims.tbs_certrequest_bytes[-67:-2]), "Not yet"),
+    "from where a short name ends": (lambda victims: swap_bytes(victims.tbs_certrequest_bytes[60:125]), "Not yet"),
     "the victim's": (lambda victims: victims, "the theft is to be in the name of mallory"),
     "Mallory's own": (lambda _: new_csr(KEY, "mallory"), "another public key"),
     "one and the same": (lambda _: FIRST, "another public key"),

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
@@ -236,7 +237,6 @@ def by_parts(path: str) -> bool:
 
 def normalising(request: Request) -> Any:
     """Read a path as a web server would, and then decide."""
-    from dataclasses import replace
     from posixpath import normpath
     from urllib.parse import unquote
 
@@ -249,6 +249,12 @@ def first(opens: Callable[[Request, list[str]], bool]) -> Callable[[Request], An
     return lambda asked: f"Hello {''.join(dns_names(asked)[:1])}\n" if opens(asked, dns_names(asked)) else app()(asked)
 
 
+def _remembers(key: Callable[[Request], object]) -> Callable[[Request], Any]:
+    """Looks at a caller once, and then goes by what it remembers."""
+    known: dict[object, list[str]] = {}
+    return app(lambda asked: known.setdefault(key(asked), dns_names(asked)))
+
+
 def numbered(request: Request) -> Any:
     """Statuses as http has them."""
     said = app()(request)
@@ -256,7 +262,15 @@ def numbered(request: Request) -> Any:
 
 
 @pytest.mark.parametrize(
-    "right", [app(), app(under_admin=by_parts), numbered, AppObject(), app(methods=("GET", "OPTIONS"))]
+    "right",
+    [
+        app(),
+        app(under_admin=by_parts),
+        numbered,
+        AppObject(),
+        app(methods=("GET", "OPTIONS")),
+        _remembers(lambda asked: asked.client),
+    ],
 )
 def test_the_right_app_is_right(right: Any) -> None:
     """Whole names and whole path segments are right, in whatever form the function comes."""
@@ -272,6 +286,21 @@ def test_an_app_that_normalises_first_is_right() -> None:
 def _reads_a_header(request: Request) -> Any:
     name = request.headers.get("X-Client") or next(iter(dns_names(request)), None)
     return app(lambda _: [name] if name else [])(request)
+
+
+def _only_dns(request: Request) -> list[str]:
+    """The only name, if it is a DNS name."""
+    if request.client is None:
+        return []
+    sans = [each.value for each in request.client.extensions if isinstance(each.value, x509.SubjectAlternativeName)]
+    return dns_names(request) if sum(map(len, map(list, sans))) == 1 else []
+
+
+def _rewritten(request: Request) -> Any:
+    """Believes what a proxy would have sent."""
+    path = request.headers.get("X-Original-URL", request.path)
+    method = request.headers.get("X-HTTP-Method-Override", request.method)
+    return app()(replace(request, path=path, method=method))
 
 
 def _never_401(request: Request) -> Any:
@@ -323,6 +352,16 @@ def _raises(request: Request) -> Any:
         (app(elsewhere=200), "gets 404"),
         (app(forbidden=401), "for alice alone"),
         (_counts(), ""),
+        (app(methods=("GET", "PATCH")), "another method is another way in"),
+        (app(_only_dns), "names of other kinds may stand beside"),
+        (first(lambda asked, _: asked.tls_version == "TLSv1.2"), ""),
+        (first(lambda asked, _: bool(asked.body)), ""),
+        (first(lambda asked, _: "Authorization" in asked.headers), "the caller's own word"),
+        (first(lambda asked, _: "alice" in asked.headers.get("Cookie", "")), "the caller's own word"),
+        (_rewritten, "the caller's own word"),
+        (_remembers(lambda asked: id(asked.client)), ""),
+        (_remembers(id), ""),
+        (_remembers(lambda asked: asked.client and asked.client.issuer), ""),
         (first(lambda asked, names: asked.path == "/" and len(names) == 1), "another method is another way in"),
         (first(lambda asked, names: asked.path == "/admin" and names == ["alice"]), "another method is another way in"),
         (first(lambda asked, names: asked.path == "/" and len(names) > 1), "is nobody yet"),
@@ -373,17 +412,27 @@ class OnlyTimeout(Hello):
 class OneClock(Hello):
     """The folded solution's way."""
 
-    timeout = 0.5
+    timeout = limit = 0.5
 
     def handle(self) -> None:
         """End the connection when the clock says so."""
-        over = Timer(0.5, socket.socket.shutdown, [self.connection, socket.SHUT_RDWR])
+        over = Timer(self.limit, socket.socket.shutdown, [self.connection, socket.SHUT_RDWR])
         over.start()
         try:
             with contextlib.suppress(OSError):
                 super().handle()
         finally:
             over.cancel()
+
+
+def one_clock(seconds: float, timeout: float = 0.5) -> type:
+    """The folded solution, with another clock."""
+
+    class Handler(OneClock):
+        limit = seconds
+
+    Handler.timeout = timeout
+    return Handler
 
 
 class ByDeadline(Hello):
@@ -449,6 +498,10 @@ def test_a_handler_that_lets_go_is_right(right: type) -> None:
         (LetsGoOfAll, "is not"),
         (AnswersBeforeTheyAsk, "still has its thread"),
         (Raises, "is not"),
+        (one_clock(0.05), ""),
+        (one_clock(0.25), "cut off"),
+        (one_clock(0.5, timeout=0.05), ""),
+        (one_clock(1.2), "still has its thread"),
         (SimpleHTTPRequestHandler, "still has its thread"),
         (Hello.do_GET, "the class itself"),
         (object, "inherits from Hello"),

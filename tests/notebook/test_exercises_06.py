@@ -5,8 +5,9 @@ import errno
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import httpx
@@ -40,6 +41,43 @@ def test_no_answer_is_not_an_attempt(check: Any) -> None:
 # Both at fault
 
 
+class Lying(str):
+    """Equal to any text."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+class LyingNumber(int):
+    """Equal to any number."""
+
+    __hash__ = int.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+class Four(NamedTuple):
+    by: str
+    reason: str
+    alert: str
+    code: int
+
+
+class Reason(StrEnum):
+    """The tables' words."""
+
+    EXPIRED = "expired"
+
+
+class Code(IntEnum):
+    """curl's."""
+
+    PEER_FAILED_VERIFICATION = 60
+
+
 @pytest.mark.parametrize(
     ("answer", "hint"),
     [
@@ -54,7 +92,15 @@ def test_no_answer_is_not_an_attempt(check: Any) -> None:
         (("client", "expired", "certificate_expired", 60.0), "what does curl return"),
         (("client", "expired", "certificate_expired", True), "what does curl return"),
         (("client", "expired", "certificate_expired"), "a tuple of four"),
-        (["client", "expired", "certificate_expired", 60], "a tuple of four"),
+        (["client", "expired", "certificate_expired"], "a tuple of four"),
+        ({"client": 1, "expired": 2, "certificate_expired": 3, "60": 60}, "a tuple of four"),
+        ((Lying("server"), "expired", "certificate_expired", 60), "think of the order"),
+        ((Lying("client"), "expired", Lying("unknown_ca"), 60), "the alert"),
+        (("client", "expired", "certificate_expired", LyingNumber(56)), "what does curl return"),
+        (("client", "expired", "certificate_required", 60), "the alert"),
+        (("client", "not-yet-valid", "certificate_expired", 60), "which word of the tables"),
+        (("client", "expired", 45, 60), "text, as in the tables"),
+        (("client", "expired", "certificate_expired", 60, None), "a tuple of four"),
         ((mock.ANY, mock.ANY, mock.ANY, mock.ANY), "text, as in the tables"),
     ],
 )
@@ -65,12 +111,28 @@ def test_both_at_fault_says_which_part_is_wrong(answer: Any, hint: str) -> None:
     assert hint in feedback.text
 
 
-def test_both_at_fault_takes_the_truth() -> None:
-    """The right prediction is what the checker's own request comes to."""
-    assert exercises.both_at_fault(("client", "expired", "certificate_expired", 60)).correct
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ("client", "expired", "certificate_expired", 60),
+        ["client", "expired", "certificate_expired", 60],
+        Four("client", "expired", "certificate_expired", 60),
+        ("client", Reason.EXPIRED, "certificate_expired", Code.PEER_FAILED_VERIFICATION),
+    ],
+    ids=lambda answer: type(answer).__name__,
+)
+def test_both_at_fault_takes_the_truth(answer: Any) -> None:
+    """The right prediction is what the checker's own request comes to, in whatever kind of row it is written."""
+    assert exercises.both_at_fault(answer).correct
 
 
 # Who refused?
+
+
+@pytest.fixture(scope="module")
+def failures() -> list[Any]:
+    """The connections that a checker makes fail, for many answers."""
+    return list(page_06._failures())
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -150,14 +212,17 @@ def _hangs(_: BaseException) -> str:
         lambda error: (by_type(error) or "").upper() or None,
         lambda error: True if by_type(error) == "client" else None,
         lambda error: error.errno == errno.ECONNREFUSED,
+        lambda error: error.__traceback__.tb_frame.f_locals["by"],
+        lambda error: "client" if "verify" in str(error) else "server" if str(error) else None,
         _counting(),
         _hangs,
         "client",
         by_type(ValueError()),
     ],
 )
-def test_who_tells_by_something_else_is_wrong(wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_tells_by_something_else_is_wrong(wrong: Any, failures: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """The moment, the kind of exception, one's own side always: none tells whose verdict it was."""
+    monkeypatch.setattr(page_06, "_failures", lambda: failures)
     if wrong is _hangs:
         monkeypatch.setattr(guard, "PATIENCE", 0.5)
     feedback = exercises.who_refused(wrong)

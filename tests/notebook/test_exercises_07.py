@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256, sha384
 from typing import Any
@@ -203,6 +204,11 @@ def _any_of_the_chain(transcript: Transcript, ca: x509.Certificate) -> bool:
     return False
 
 
+def _remembering() -> Callable[[Transcript, x509.Certificate], bool]:
+    known: dict[int, bool] = {}
+    return lambda transcript, ca: known.setdefault(id(transcript), verify_client(transcript, ca))
+
+
 def _believes_the_name(transcript: Transcript, ca: x509.Certificate) -> bool:
     return there(transcript) and (
         transcript.message("Certificate", "client").fields["certificates"][0].issuer == ca.subject
@@ -218,6 +224,7 @@ def _believes_the_name(transcript: Transcript, ca: x509.Certificate) -> bool:
         (lambda transcript, ca: there(transcript) and issued(transcript, ca), "whoever"),
         (lambda transcript, ca: there(transcript) and proved(transcript), "make a CA of that name"),
         (_any_of_the_chain, "a copy of a friend's behind it"),
+        (_remembering(), ""),
         (_believes_the_name, "make a CA of that name"),
         (lambda transcript, ca: there(transcript) and transcript.alert is None, ""),
         (lambda transcript, ca: transcript.alert is None and issued(transcript, ca), ""),
@@ -265,11 +272,39 @@ def visit(**options: Any) -> Transcript:
     return record(server, ca.certificate, client, **options)
 
 
-def test_two_visits_to_a_server_that_insists_are_right() -> None:
-    """Also with TLS 1.2, whose resumption sends no certificate either; and a third visit resumes the second."""
-    first = visit()
+RESUMED: list[dict[str, Any]] = [{}, {"tls": "1.2"}, {"alpn": ["h2"]}, {"server_group": "secp384r1"}]
+
+
+@pytest.mark.parametrize("options", RESUMED, ids=str)
+def test_two_visits_to_a_server_that_insists_are_right(options: dict[str, Any]) -> None:
+    """Also with TLS 1.2, whose resumption sends no certificate either; and with other options of `record`."""
+    first = visit(**options)
+    first.resume()
     again = first.resume()
-    assert exercises.no_certificate_crossed((first, again)).correct
+    said = exercises.no_certificate_crossed((first, again))
+    assert said.correct, said
+
+
+def anyone(**options: Any) -> Transcript:
+    """A visit to a server that asks, and takes no for an answer."""
+    return visit(client_auth="optional", **options)
+
+
+def _dressed_up() -> tuple[Transcript, Transcript]:
+    """A visit to a server that asks nobody, with the messages of another."""
+    one, other = record(ends()[1]), visit()
+    return replace(one, messages=other.messages), one.resume()
+
+
+def _borrowed() -> tuple[Transcript, Transcript]:
+    """A visit to a server that does not insist, tied to one that does."""
+    one = anyone()
+    return replace(one, _again=visit()._again), one.resume()
+
+
+def _read_again() -> tuple[Transcript, Transcript]:
+    one = visit()
+    return Transcript.from_bytes(one.flights, one.keylog), one.resume()
 
 
 @pytest.mark.parametrize(
@@ -288,6 +323,11 @@ def test_two_visits_to_a_server_that_insists_are_right() -> None:
         (lambda: (visit(), Transcript.from_bytes(visit().flights[:1])), "did not get to its end"),
         (lambda: (visit(), mock.MagicMock(spec=Transcript)), "both are transcripts"),
         (lambda: (visit().resume(), visit().resume()), "asks nobody"),
+        (lambda: (one := anyone(), one.resume()), "shows nothing gets in"),
+        (lambda: (one := anyone(tls="1.2"), one.resume()), "shows nothing gets in"),
+        (_dressed_up, "asks nobody"),
+        (_borrowed, "cannot be tried again"),
+        (_read_again, "cannot be tried again"),
         (
             lambda: (one := record(ends()[1], ends()[0].certificate, None, client_auth="optional"), one.resume()),
             "proves",

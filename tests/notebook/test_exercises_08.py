@@ -175,6 +175,8 @@ def _by_serials(page: Path) -> x509.CertificateRevocationList:
         lambda page: ca_of(page).crl(revoked(page, *reversed(BOTH)), days=30),
         lambda page: ca_of(page).crl([*revoked(page, *BOTH), ca_of(page).issue("eve", CLIENT).certificate], days=1),
         _by_serials,
+        lambda page: _made(page, -7, 7),
+        lambda page: _made(page, -1, 7, number=1 << 159),
     ],
 )
 def test_a_fresh_list_of_the_same_names_is_right(right: Callable[[Path], Any], page: Path) -> None:
@@ -183,7 +185,21 @@ def test_a_fresh_list_of_the_same_names_is_right(right: Callable[[Path], Any], p
     assert said.correct, said
 
 
-def _made(page: Path, begin: int, end: float, key: Any = None) -> x509.CertificateRevocationList:
+def _same_number(page: Path) -> x509.CertificateRevocationList:
+    old = x509.load_pem_x509_crl((page / "stale" / "clients.crl").read_bytes())
+    return _made(page, -1, 7, number=old.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number)
+
+
+def _of_others(page: Path) -> x509.CertificateRevocationList:
+    """Make the list from the folder, where two others now lie under the old names."""
+    for name in BOTH:
+        ca_of(page).issue(name, CLIENT).save(page / "stale", name, overwrite=True)
+    return ca_of(page).crl(revoked(page, *BOTH))
+
+
+def _made(
+    page: Path, begin: int, end: float, key: Any = None, number: int | None = None
+) -> x509.CertificateRevocationList:
     ca, now = ca_of(page), datetime.now(UTC)
     builder = x509.CertificateRevocationListBuilder(
         ca.certificate.subject, now + timedelta(days=begin), now + timedelta(days=end)
@@ -191,6 +207,8 @@ def _made(page: Path, begin: int, end: float, key: Any = None) -> x509.Certifica
     for certificate in revoked(page, *BOTH):
         entry = x509.RevokedCertificateBuilder(certificate.serial_number, now).build()
         builder = builder.add_revoked_certificate(entry)
+    if number is not None:
+        builder = builder.add_extension(x509.CRLNumber(number), critical=False)
     return builder.sign(key or ca.private_key, hashes.SHA256())
 
 
@@ -209,6 +227,10 @@ def _made(page: Path, begin: int, end: float, key: Any = None) -> x509.Certifica
         (lambda page: _made(page, 1, 7), "is refused"),
         (lambda page: _made(page, -1, 0.0005), "in a moment"),
         (lambda page: _made(page, -30, -1), "expired"),
+        (lambda page: _made(page, -1, 7, number=1), "older than the stale one"),
+        (_same_number, "older than the stale one"),
+        (lambda page: _made(page, -9, 7), "older than the stale one"),
+        (_of_others, "mallory, who was revoked, gets in again"),
         (lambda page: page / "stale" / "clients.crl", "the list itself"),
         (lambda page: [ca_of(page).crl(revoked(page, *BOTH))], "the list itself"),
         (lambda page: mock.MagicMock(spec=x509.CertificateRevocationList), "the list itself"),
@@ -251,12 +273,12 @@ def test_every_number_has_its_faults_and_they_can_be_told_apart(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("change", "hint"),
     [
-        (lambda right: right[::-1], "of the three"),
+        (lambda right: right[::-1], "not the three"),
         (lambda right: right[:2], "a list of three names"),
         (lambda right: [*right, "expired-client"], "a list of three names"),
         (tuple, "a list of three names"),
-        (lambda right: [right[0]] * 3, "1 of the three"),
-        (lambda right: [*right[:2], "wrong-host"], "2 of the three"),
+        (lambda right: [right[0]] * 3, "not the three"),
+        (lambda right: [*right[:2], "wrong-host"], "not the three"),
         (lambda right: [*right[:2], "expired"], "the gallery has no 'expired'"),
         (lambda right: [name.upper() for name in right], "the gallery has no"),
         (lambda right: [mock.ANY] * 3, "a list of three names"),
@@ -265,9 +287,22 @@ def test_every_number_has_its_faults_and_they_can_be_told_apart(tmp_path: Path) 
         (lambda right: [name.replace("-", "_") for name in right], "the gallery has no"),
     ],
 )
-def test_other_names_are_told_how_many_are_right(change: Any, hint: str, page: Path) -> None:
+def test_other_names_are_told_where_to_look(change: Any, hint: str, page: Path) -> None:
     """A name that is none is told from one that is another fault's."""
     assert page.is_dir()
     said = exercises.named_faults(change(list(page_08._MYSTERY)))
     assert said.correct is False
     assert hint in said.text
+
+
+def test_whoever_guesses_learns_nothing_and_has_one_try(page: Path) -> None:
+    """No hint tells one wrong name from two or three, and after a wrong answer the right one needs the logs again."""
+    right = list(page_08._MYSTERY)
+    said = set()
+    for wrong in ([*right[:2], "wrong-host"], [right[0]] * 3, ["wrong-host"] * 3):
+        exercises.mystery(5, page)
+        said.add(exercises.named_faults(wrong).text)
+        assert "run the cell above" in exercises.named_faults(right).text
+    assert len(said) == 1
+    exercises.mystery(5, page)
+    assert exercises.named_faults(right).correct

@@ -5,7 +5,7 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from unittest import mock
 import httpx
 import pytest
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509 import verification
 
 from mtlslab import CertificateAuthority, Credential, errors
@@ -51,12 +52,35 @@ def test_anything_else_gets_a_hint(name: str, answer: Any) -> None:
 
 BOTH, SHOW, ALONE, WEB_BOTH, WEB_SHOW, KIOSK = STEPS
 
+
+class Lying(str):
+    """Equal to every step."""
+
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+class Fickle(list[str]):
+    """Holds one order, and gives another."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([BOTH, WEB_BOTH, SHOW, WEB_SHOW, ALONE, KIOSK])
+
+    def count(self, _: object) -> int:
+        """One of each."""
+        return 1
+
+
 ORDERS: dict[str, tuple[Any, str | None]] = {
     "trust, visit, show, drop": ([BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW, ALONE], None),
     "the web shows first": ([BOTH, WEB_BOTH, WEB_SHOW, KIOSK, SHOW, ALONE], None),
     "the server drops before it shows": ([BOTH, WEB_BOTH, WEB_SHOW, KIOSK, ALONE, SHOW], None),
     "the web trusts first, as a tuple": ((WEB_BOTH, BOTH, KIOSK, WEB_SHOW, SHOW, ALONE), None),
     "the web shows what it does not trust yet": ([BOTH, WEB_SHOW, KIOSK, ALONE, WEB_BOTH, SHOW], None),
+    "one by one": (iter([BOTH, WEB_SHOW, WEB_BOTH, KIOSK, SHOW, ALONE]), None),
+    "as keys": (dict.fromkeys([WEB_BOTH, BOTH, WEB_SHOW, KIOSK, ALONE, SHOW]), None),
     "the page's order, and the kiosk last": (
         [BOTH, WEB_BOTH, SHOW, WEB_SHOW, ALONE, KIOSK],
         "step 3, 'the server shows new', lost 5 of 5, the kiosk refuses the server (unknown-ca)",
@@ -81,6 +105,15 @@ ORDERS: dict[str, tuple[Any, str | None]] = {
     ),
     "dropped before the visit": ([BOTH, WEB_BOTH, WEB_SHOW, ALONE, KIOSK, SHOW], "step 4"),
     "backwards": ([ALONE, WEB_SHOW, SHOW, KIOSK, WEB_BOTH, BOTH], "step 1"),
+    "as they stand": (STEPS, "step 2"),
+    "of lies": ([Lying(BOTH)] * 6, "none of the six steps"),
+    "of anything": ([mock.ANY] * 6, "none of the six steps"),
+    "fickle": (Fickle([BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW, ALONE]), "step 3"),
+    "without end": (itertools.repeat(BOTH), "is there 12 times"),
+    "all in one": ([", ".join(STEPS)], "none of the six steps"),
+    "in a list": ([[BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW, ALONE]], "none of the six steps"),
+    "raising": ((1 // 0 for _ in STEPS), "raised ZeroDivisionError"),
+    "a number": (6, "raised TypeError"),
     "five": ([BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW], "'the server trusts new alone' is there 0 times"),
     "one twice": ([BOTH, BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW, ALONE], "is there 2 times"),
     "one of its own": ([BOTH, "the kiosk is thrown away", WEB_BOTH, SHOW, WEB_SHOW, ALONE], "none of the six steps"),
@@ -97,6 +130,12 @@ def test_an_order_is_played_on_a_server(name: str) -> None:
     feedback = exercises.six_steps(order)
     assert feedback.correct is (hint is None), feedback
     assert (hint or "") in feedback.text
+
+
+def test_an_order_that_never_ends_is_given_up(in_a_hurry: None) -> None:
+    """What is read for ever holds up nobody."""
+    waits = (threading.Event().wait() for _ in STEPS)
+    assert "does not come back in time" in exercises.six_steps(waits).text
 
 
 def test_few_orders_are_right() -> None:
@@ -168,6 +207,39 @@ def by_a_trial(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
         except ssl.SSLError:
             return context
     return made
+
+
+def _if(checks: Callable[[list[x509.Certificate]], bool]) -> Callable[..., ssl.SSLContext]:
+    """A reload that looks at the certificates one by one, in its own way."""
+
+    def reload(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
+        try:
+            credential, ca = Credential.load(folder, "server"), CertificateAuthority.load(folder)
+        except errors.MtlslabError:
+            return context
+        chain = [credential.certificate, *credential.chain]
+        good = checks([*chain, ca.certificate])
+        return server_context(credential, client_ca=ca.certificate) if good else context
+
+    return reload
+
+
+def signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, InvalidSignature):
+        return False
+    return True
+
+
+def named(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    return certificate.issuer == issuer.subject
+
+
+def pointed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether one certificate's authorityKeyIdentifier is the other's subjectKeyIdentifier."""
+    to = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    return to == issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
 
 
 class Remembering:
@@ -243,6 +315,18 @@ RELOADS: dict[str, tuple[Any, str | None]] = {
     "by a trial": (by_a_trial, None),
     "remembering": (Remembering(), None),
     "checked, then in place": (checked_and_in_place, None),
+    "by signatures": (_if(lambda chain: all(map(signed, chain, chain[1:]))), None),
+    "by names": (_if(lambda chain: all(map(named, chain, chain[1:]))), "nobody gets in any more"),
+    "by the last issuer's name": (_if(lambda chain: named(*chain[-2:])), "nobody gets in any more"),
+    "by the last signature": (_if(lambda chain: signed(*chain[-2:])), "the old issuing CA's"),
+    "by the first signature, then names": (
+        _if(lambda chain: all(map(named, chain, chain[1:])) and (len(chain) > 2 or signed(*chain))),
+        "the old issuing CA's",
+    ),
+    "by the key identifiers": (
+        _if(lambda chain: all(map(named, chain, chain[1:])) and all(map(pointed, chain, chain[1:]))),
+        "but for its last line",
+    ),
     "by ssl alone": (then(ssl.SSLContext.session_stats), None),
     "by counting": (counting(), ""),
     "without looking at dates": (then(lambda made: setattr(made, "verify_flags", NO_TIME)), "a friend of last year"),

@@ -78,6 +78,8 @@ class Guarded:
     def __call__(self, *given: Any, **options: Any) -> Any:
         """Call the function, and return what it returns. Raises `NotYet`, with its own words, if it raises."""
         outcome = self.attempt(*given, **options)
+        if isinstance(outcome.error, NotYet):  # a judge's own, that runs what may be the reader's
+            raise outcome.error
         if outcome.error is not None:
             raise NotYet(f"{self.what} raised {outcome.told}")
         return outcome.value

@@ -10,13 +10,14 @@ import reprlib
 import ssl
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path, PosixPath, WindowsPath
 from typing import Any, TypeVar
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from mtlslab import contexts, errors, refusals
@@ -37,6 +38,7 @@ __all__ = [
     "Met",
     "NotYet",
     "Outcome",
+    "afresh",
     "callers",
     "checker",
     "dial",
@@ -172,15 +174,34 @@ def try_cases(
 ) -> None:
     """Call a function on every case, twice: fresh ones and in another order each time. Raises `NotYet`.
 
-    `read` turns what it returns into what the cases want; it may raise `NotYet`.
+    What it is given dies with each call: whoever goes by `id()` takes the next one for it. `read` turns what it
+    returns into what the cases want; it may raise `NotYet`.
     """
     guarded = Guarded(function, what)
     for _ in range(2):
         listed = list(cases())
-        outcomes = {case.name: guarded.attempt(*case.given) for case in random.sample(listed, len(listed))}
+        outcomes = {case.name: guarded.attempt(*afresh(case.given)) for case in random.sample(listed, len(listed))}
         for case in listed:
             outcome = outcomes[case.name]
             case.judge(outcome if outcome.error else Outcome(read(outcome.value)), what)
+
+
+_LOADERS: dict[Any, Callable[[bytes], Any]] = {
+    x509.Certificate: x509.load_der_x509_certificate,
+    x509.CertificateSigningRequest: x509.load_der_x509_csr,
+}
+
+
+def afresh(given: Any) -> Any:
+    """Return the same once more, in new objects."""
+    for kind, load in _LOADERS.items():
+        if isinstance(given, kind):
+            return load(given.public_bytes(Encoding.DER))
+    if is_dataclass(given) and not isinstance(given, type):
+        return replace(given, **{name: afresh(part) for name, part in vars(given).items() if type(part) is not tuple})
+    if type(given) in (list, tuple, set):
+        return type(given)(map(afresh, given))
+    return bytes(bytearray(given)) if type(given) is bytes else given
 
 
 # --- handshakes, in memory -------------------------------------------------------------------------

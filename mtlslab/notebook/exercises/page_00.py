@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode, b64encode
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PosixPath, WindowsPath
 from typing import Any
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 
 from mtlslab import errors
@@ -78,38 +81,56 @@ def bag_for_alice(answer: Any) -> str:
 
 
 def _expect_no_foreign_key(folder: Path, ca: CertificateAuthority) -> None:
-    """Raise `NotYet` if a private key of somebody else is in the bag, under whatever name."""
-    owners = {"the CA": (ca.certificate, "make a certificate in anyone's name")}
+    """Raise `NotYet` if a private key of somebody else is in the bag, however it is written."""
+    owners: dict[str, tuple[Any, str]] = {"the CA": (ca.private_key, "make a certificate in anyone's name")}
     for name, harm in (("server", "pose as your server"), ("client", "call in the name of client")):
-        owners[f"the {name}"] = (read_certificates(f"lab-00/{name}.crt")[0], harm)
+        owners[f"the {name}"] = (Credential.load("lab-00", name).private_key, harm)
     found = list(islice(folder.rglob("*"), 100))
     expect(len(found) < 100, f"{folder.name} is no bag: it holds a hundred things and more")
     for file in found:
         expect(not file.is_symlink(), f"{file.name} is a link: what it leads to would travel, too. Pack copies")
     for file in (path for path in found if path.is_file()):
         expect(file.stat().st_size < 1 << 16, f"{file.name} is too long to look through: what is it for?")
-        for public_key in _public_halves(file.read_bytes()):
+        data = file.read_bytes()
+        for owner, (key, harm) in owners.items():
             expect(
-                public_key is not None, f"{file.name} holds a locked private key: whoever learns the password has it"
+                not _tells(data, key), f"{file.name} holds the private key of {owner}: whoever has the bag can {harm}"
             )
-            for owner, (certificate, harm) in owners.items():
-                if certificate.public_key() == public_key:
-                    raise NotYet(f"{file.name} holds the private key of {owner}: whoever has the bag can {harm}")
+        locked = f"{file.name} holds something locked or packed: whoever opens that has what is in it, a key perhaps"
+        expect(_is_open(data), locked)
 
 
-def _public_halves(data: bytes) -> list[Any]:
-    """Return the public keys of all private keys in a file, None for one that does not open."""
-    found: list[Any] = []
-    pems = re.findall(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", data, re.DOTALL)
-    for load, key in [(load_der_private_key, data), *((load_pem_private_key, pem) for pem in pems)]:
-        try:
-            found.append(load(key, password=None).public_key())
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            found += [None] if key is not data else []
-    if data[4:7] == b"\2\1\3":  # the version of PKCS #12 (RFC 7292 §4)
-        try:
-            key = load_pkcs12(data, None).key
-        except ValueError:
-            return [*found, None]
-        found += [key.public_key()] if key else []
-    return found
+def _tells(data: bytes, key: Any) -> bool:
+    """Whether a file holds the number that makes a private key: as it is, in hexadecimal, or in Base64."""
+    numbers = key.private_numbers() if hasattr(key, "private_numbers") else None
+    number = getattr(numbers, "private_value", None) or getattr(numbers, "p", None)
+    secret = number.to_bytes((number.bit_length() + 7) // 8) if number else key.private_bytes_raw()
+    text = re.sub(rb"\\[nr]|0x|[\s:,]", b"", data)
+    shifted = (b64encode(bytes(shift) + secret)[4:-4] for shift in range(3))
+    in_base64 = any(part in text.translate(bytes.maketrans(b"-_", b"+/")) for part in shifted)
+    return secret in data or secret.hex().encode() in text.lower() or in_base64
+
+
+_PEM = rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----"
+_BLOB = rb"[A-Za-z0-9+/_-]{60,}|(?:[A-Za-z0-9][A-Za-z0-9+/_-]{15,}=*\s*){3,}"
+"""What no letter to Alice holds: a long word of Base64, or several in a row."""
+
+
+def _is_open(data: bytes) -> bool:
+    """Whether everybody can see what is in a file: text, certificates, keys without a lock."""
+    try:
+        text = re.sub(_PEM, b"", data, flags=re.DOTALL)
+        parts = [b64decode(body) for _, body in re.findall(_PEM, data, re.DOTALL)]
+        is_text = not re.search(r"[\0-\b\x0e-\x1f]", text.decode())
+    except ValueError:
+        is_text, parts = False, []
+    return all(map(_is_known, parts)) and not re.search(_BLOB, text) if is_text else _is_known(data)
+
+
+def _is_known(der: bytes) -> bool:
+    locks: tuple[Any, ...] = (load_der_private_key, load_pkcs12)
+    for load in (x509.load_der_x509_certificate, x509.load_der_x509_csr, load_der_public_key, *locks):
+        with suppress(ValueError, TypeError, UnsupportedAlgorithm):
+            load(der, None) if load in locks else load(der)
+            return True
+    return False

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from mtlslab import contexts, errors
 from mtlslab.authority import CertificateAuthority
 from mtlslab.contexts import TLSVersion
-from mtlslab.credentials import Credential, read_certificates
-from mtlslab.notebook.exercises.judges import Case, Guarded, NotYet, checker, expect, fresh_name, try_cases
+from mtlslab.credentials import Credential, is_issued_by, read_certificates
+from mtlslab.notebook.exercises.judges import Case, Guarded, NotYet, afresh, checker, expect, fresh_name, try_cases
 from mtlslab.profiles import SERVER
 
 __all__ = ["certificate_off_the_wire", "pem_by_hand", "proof_of_the_key"]
@@ -114,14 +114,17 @@ def _overheard(shown: Credential, ca: CertificateAuthority, tls_max: TLSVersion)
 def proof_of_the_key(answer: Any) -> str:
     """Want a function that signs any challenge with the private key of lab-01/server.crt."""
     try:
-        certificate = read_certificates("lab-01/server.crt")[0]
+        certificate, ca = (read_certificates(f"lab-01/{name}.crt")[0] for name in ("server", "ca"))
     except errors.MtlslabError as error:
         raise NotYet(f"the checker was shown no certificate yet ({error}); run the cells above first") from None
+    expect(
+        is_issued_by(certificate, ca), "example-ca did not sign this server.crt: who believes it? Run the cells again"
+    )
     prove, public_key = Guarded(answer), certificate.public_key()
     assert isinstance(public_key, ec.EllipticCurvePublicKey)
-    challenges = [os.urandom(random.randrange(1, 300)) for _ in range(5)]
-    for challenge in (b"", *challenges, *reversed(challenges)):
-        signature = prove(challenge)
+    challenges = [*_challenges()]
+    for challenge in (b"", *random.sample(challenges, len(challenges)), *challenges[:3]):
+        signature = prove(afresh(challenge))
         expect(
             type(signature) is bytes, f"it returns {type(signature).__name__}; let it return what sign returns, bytes"
         )
@@ -130,6 +133,18 @@ def proof_of_the_key(answer: Any) -> str:
         except InvalidSignature:
             raise NotYet(_why_not(signature, challenge, challenges, certificate)) from None
     return f"only the holder of the private key of {certificate.subject.rfc4514_string()} could sign all of these"
+
+
+def _challenges() -> Iterator[bytes]:
+    """Yield bytes that nobody could foresee: some as long as a digest, some long and nearly alike, some with an end
+    that programs which take them for text would drop or change.
+    """
+    for length in (1, 32, 48, 64, 300):
+        yield os.urandom(length)
+    for end in (b"\0", b" ", b"\n", b"\r\n"):
+        yield end + os.urandom(20) + end + os.urandom(20) + end
+    long = os.urandom(100_000)
+    yield from (long, long[:-1] + bytes([long[-1] ^ 1]), bytes([long[0] ^ 1]) + long[1:])
 
 
 def _why_not(signature: bytes, challenge: bytes, challenges: list[bytes], certificate: x509.Certificate) -> str:

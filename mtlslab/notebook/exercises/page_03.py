@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtensionOID, NameOID
 from mtlslab import errors
 from mtlslab.authority import CertificateAuthority
 from mtlslab.credentials import general_name, new_csr, new_private_key, signature_hash
-from mtlslab.notebook.exercises.judges import Case, Guarded, NotYet, checker, expect, fresh_name, try_cases
+from mtlslab.notebook.exercises.judges import Case, Guarded, NotYet, afresh, checker, expect, fresh_name, try_cases
 from mtlslab.profiles import CLIENT
 
 __all__ = ["front_desk", "steal_a_public_key"]
@@ -165,9 +165,8 @@ def _spoilt(honest: bytes, host: str) -> Iterator[tuple[str, bytes, str]]:
 def steal_a_public_key(answer: Any) -> str:
     """Want a function that puts the public key of a CSR under the name mallory, in a form that parses."""
     forge, ca, refused = Guarded(answer), CertificateAuthority.create("example-ca"), ""
-    for _ in range(3):
-        victims = new_csr(new_private_key(), fresh_name())
-        forged = forge(victims)
+    for victims in _victims():
+        forged = forge(afresh(victims))
         if type(forged) is not x509.CertificateSigningRequest:
             raise NotYet(f"it returned {type(forged).__name__}; let it return what x509.load_der_x509_csr returns")
         names = forged.subject.rfc4514_string()
@@ -187,3 +186,11 @@ def steal_a_public_key(answer: Any) -> str:
         f"they parse, they name mallory, they hold the victims' public keys, and the CA refuses them: {refused}. "
         "Mallory cannot sign with a key that she has only seen"
     )
+
+
+def _victims() -> list[x509.CertificateSigningRequest]:
+    """Make requests of several lengths, with a SAN and without, in any order, and one or two of them twice."""
+    names = [fresh_name() for _ in range(3)] + [fresh_name() * 3, "x"]
+    sans: list[list[str]] = [[], [], ["a.example"], ["b.example", "192.0.2.7"], ["spiffe://example/c"]]
+    made = [new_csr(new_private_key(), name, san) for name, san in zip(names, random.sample(sans, 5), strict=True)]
+    return random.sample(made, 5) + made[: random.randrange(1, 3)]

@@ -20,6 +20,7 @@ from mtlslab.notebook.exercises.judges import (
     Case,
     Guarded,
     NotYet,
+    afresh,
     checker,
     doors,
     expect,
@@ -228,7 +229,9 @@ def refuses_the_greedy(answer: Any) -> str:
     """Want a function that signs for services below mesh.example, for both doors and 30 days, and for nobody else."""
     issue, ca, made = Guarded(answer), lab_ca("lab-04"), set()
     wishes = [*_wishes()]
-    outcomes = {number: issue.attempt(wishes[number][0]) for number in random.sample(range(len(wishes)), len(wishes))}
+    outcomes = {
+        number: issue.attempt(afresh(wishes[number][0])) for number in random.sample(range(len(wishes)), len(wishes))
+    }
     for number, (csr, key, hosts, must_refuse, lets) in enumerate(wishes):
         outcome = outcomes[number]
         if must_refuse:

@@ -23,7 +23,7 @@ from mtlslab.authority import CertificateAuthority
 from mtlslab.client import request
 from mtlslab.contexts import TLSVersion
 from mtlslab.credentials import Credential, certificate_pem, read_certificates
-from mtlslab.notebook.exercises.judges import Guarded, NotYet, checker, dial, expect, fresh_name, genuine
+from mtlslab.notebook.exercises.judges import Guarded, NotYet, checker, dial, expect, fresh_name
 from mtlslab.profiles import CLIENT, SERVER
 from mtlslab.refusals import End, Refusal
 from mtlslab.server import Server
@@ -108,7 +108,7 @@ def _failed(what: str, by: End | None, url: str, context: ssl.SSLContext) -> _Fa
     try:
         httpx.get(url, verify=context, trust_env=False, timeout=0.3)
     except httpx.TransportError as error:
-        return _Failure(what, by, error)
+        return _Failure(what, by, error.with_traceback(None))  # which leads to `by`
     raise AssertionError(f"{what}: the request succeeded")
 
 
@@ -144,9 +144,12 @@ def _rude(answer: Callable[[socket.socket], object]) -> Iterator[str]:
 @checker('a tuple of four, such as ("server", "unknown-ca", "unknown_ca", 56)')
 def both_at_fault(answer: Any) -> str:
     """Predict (by, reason, alert, curl's code): TLS 1.3, an expired server certificate, a client that shows nothing."""
-    by, reason, alert, code = genuine(answer, tuple, "the answer is a tuple of four")
-    expect({type(part) for part in (by, reason, alert)} == {str}, "the first three are text, as in the tables")
-    expect(type(code) is int, "the fourth is a number: what does curl return when curl itself is the one that refuses?")
+    expect(isinstance(answer, tuple | list) and len(answer) == 4, "the answer is a tuple of four")
+    *words, code = answer
+    expect(all(isinstance(word, str) for word in words), "the first three are text, as in the tables")
+    number = isinstance(code, int) and type(code) is not bool
+    expect(number, "the fourth is a number: what does curl return when curl itself is the one that refuses?")
+    by, reason, alert = map(str.__str__, words)  # whatever a subclass says of itself
     refusal = _both_at_fault()
     order = "think of the order: whose certificate has crossed the wire when the other end decides what to send?"
     expect(by == refusal.by, order)
@@ -154,7 +157,9 @@ def both_at_fault(answer: Any) -> str:
     expect(reason == refusal.reason, what)
     told = "the alert tells the other end what was wrong with its certificate; look at the tables"
     expect(alert == refusal.alert, told)
-    expect(code == refusal.curl_exit_code, "what does curl return when curl itself is the one that refuses?")
+    expect(
+        int.__int__(code) == refusal.curl_exit_code, "what does curl return when curl itself is the one that refuses?"
+    )
     return "the server's certificate comes first, so the client has refused before anybody misses a client certificate"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,13 +11,24 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from mtlslab import new_private_key
+from mtlslab import contexts, new_private_key
 from mtlslab.authority import CertificateAuthority
 from mtlslab.credentials import Credential
 from mtlslab.handshake import Transcript, record
 from mtlslab.handshake.codepoints import CIPHER_SUITES
+from mtlslab.handshake.recording import _Ends
 from mtlslab.handshake.records import traffic_keys
-from mtlslab.notebook.exercises.judges import Case, Guarded, checker, expect, fresh_name, genuine, try_cases
+from mtlslab.notebook.exercises.judges import (
+    Case,
+    Guarded,
+    NotYet,
+    checker,
+    expect,
+    fresh_name,
+    genuine,
+    handshake,
+    try_cases,
+)
 from mtlslab.profiles import CLIENT, SERVER
 
 __all__ = ["no_certificate_crossed", "opens_records", "verifies_client"]
@@ -152,20 +164,42 @@ def no_certificate_crossed(answer: Any) -> str:
     """Want two visits to a server that insists: a full one, and one that resumes it."""
     pair = genuine(answer, tuple, "the answer is a pair: (the first visit, the second)")
     expect(len(pair) == 2, "the answer is a pair: (the first visit, the second)")
-    first, second = (genuine(one, Transcript, "both are transcripts, as record and resume return them") for one in pair)
+    for one in pair:
+        genuine(one, Transcript, "both are transcripts, as record and resume return them")
+    first, second = (Transcript.from_bytes(one.flights, one.keylog) for one in pair)  # what crossed, and nothing else
     names = {(message.sender, message.name) for message in first.messages}
     expect(("server", "CertificateRequest") in names, "the server of the first visit asks nobody: it lets anyone in")
     expect(("client", "CertificateVerify") in names, "at the first visit the client proves nothing")
-    for visit in pair:
+    for visit in (first, second):
         expect(visit.alert is None, f"a visit was refused by the {visit.refused_by} with {visit.alert}")
     senders = {message.sender for message in second.messages if message.name == "Certificate"}
     expect(not senders, f"at the second visit the {' and the '.join(sorted(senders))} still sends a certificate")
     expect(second.resumed, "the second visit did not get to its end")
-    tickets = [m.fields["ticket"] for m in first.messages if m.name == "NewSessionTicket" and m.opened]
-    shown = second.message("ClientHello").raw
-    expect(any(bytes(ticket) in shown for ticket in tickets), "the second visit's ticket is not from this first one")
+    expect(_resumes(second, first), "the second visit's ticket is not from this first one")
     expect(first.flights != second.flights, "these are not two visits")
+    _expect_insistence(pair[0], first)
     return (
         "a resumed handshake sends no certificates, and nobody looks at them again. Both sides go on from the secret "
         "of the first handshake, in which the client proved who it is"
     )
+
+
+def _resumes(second: Transcript, first: Transcript) -> bool:
+    tickets = [m.fields["ticket"] for m in first.messages if m.name == "NewSessionTicket" and m.opened]
+    shown = second.message("ClientHello").raw
+    return any(bytes(ticket) in shown for ticket in tickets)
+
+
+def _expect_insistence(recorded: Transcript, crossed: Transcript) -> None:
+    """Knock at the server of a recorded visit, as nobody and as a stranger."""
+    ends = getattr(recorded._again, "__self__", None)
+    if not isinstance(ends, _Ends) or not _resumes(recorded.resume(), crossed):
+        raise NotYet("the first visit cannot be tried again: take it as record returns it")
+    stranger = CertificateAuthority.create("stranger-ca").issue(fresh_name(), CLIENT)
+    for who, shown in {"shows nothing": None, "comes from an unknown CA": stranger}.items():
+        client = contexts.common(ssl.PROTOCOL_TLS_CLIENT)
+        contexts.trust(client, crossed.message("Certificate", "server").fields["certificates"][:1])
+        if shown:
+            contexts.show(client, shown)
+        refused = handshake(client, ends.server, ends.server_name).refused
+        expect(bool(refused), f"its server does not insist: who {who} gets in as well, and the proof was a courtesy")

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mtlslab import contexts, display, errors, faults
+from mtlslab import contexts, display, faults
 from mtlslab.authority import CertificateAuthority
 from mtlslab.credentials import Credential, certificate_pem, read_certificates, read_credential
 from mtlslab.display import Table
@@ -36,6 +36,9 @@ PUZZLES = ("crl-missing", "client-without-intermediate", "crl-expired", "not-yet
 _BROKEN: dict[str, tuple[faults.Lab, faults.Setup]] = {}
 """The deployments that `broken` wrote, by the fault's name: their servers are the checkers'."""
 
+_STALE: list[tuple[x509.CertificateRevocationList, dict[str, Credential]]] = []
+"""The list that was written last, and whom it names, as they were: files may have changed since."""
+
 
 def broken(fault: str, folder: str | os.PathLike[str]) -> None:
     """Write a broken deployment into `folder`, with what its repair needs beside it. What was there is replaced."""
@@ -47,10 +50,11 @@ def broken(fault: str, folder: str | os.PathLike[str]) -> None:
     else:
         lab.ca.save(folder, overwrite=True)
     if fault == "crl-expired":
-        revoked = [lab.ca.issue(name, CLIENT) for name in ("mallory", "trudy")]
-        for credential, name in zip(revoked, ("mallory", "trudy"), strict=True):
+        revoked = {name: lab.ca.issue(name, CLIENT) for name in ("mallory", "trudy")}
+        for name, credential in revoked.items():
             credential.save(folder, name, overwrite=True)
-        (folder / "clients.crl").write_bytes(_stale(lab.ca, revoked).public_bytes(Encoding.PEM))
+        _STALE[:] = [(_stale(lab.ca, [*revoked.values()]), revoked)]
+        (folder / "clients.crl").write_bytes(_STALE[0][0].public_bytes(Encoding.PEM))
     _BROKEN[fault] = lab, setup
 
 
@@ -61,7 +65,8 @@ def _stale(ca: CertificateAuthority, revoked: list[Credential]) -> x509.Certific
         serial = credential.certificate.serial_number
         builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder(serial, then).build())
     akid = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.private_key.public_key())
-    builder = builder.add_extension(akid, critical=False).add_extension(x509.CRLNumber(1), critical=False)
+    number = x509.CRLNumber(int(then.timestamp() * 1e6))  # as `ca.crl` counts
+    builder = builder.add_extension(akid, critical=False).add_extension(number, critical=False)
     return builder.sign(ca.private_key, hashes.SHA256())
 
 
@@ -119,13 +124,12 @@ def repaired_chain(answer: Any) -> str:
 def fresh_list(answer: Any) -> str:
     """Judge a fresh revocation list: held against the friends and the revoked of a deployment, in handshakes."""
     crl = genuine(answer, x509.CertificateRevocationList, "the answer is the list itself, as ca.crl(…) returns it")
-    lab, _ = _deployment("crl-expired")
+    (lab, _), (old, revoked) = _deployment("crl-expired"), _STALE[-1]
     server = contexts.server_context(lab.server, client_ca=lab.ca.certificate, crls=[crl])
-    folder = Path("lab-08") / "stale"
     said = {
         "a new client": _refused(server, lab, lab.ca.issue(fresh_name(), CLIENT)),
         "the client": _refused(server, lab, lab.client),
-        **{f"{name}, who was revoked,": _refused(server, lab, _revoked(folder, name)) for name in ("mallory", "trudy")},
+        **{f"{name}, who was revoked,": _refused(server, lab, shown) for name, shown in revoked.items()},
     }
     for who in ("the client", "a new client"):
         reason = said.pop(who)
@@ -133,6 +137,8 @@ def fresh_list(answer: Any) -> str:
         expect(not reason, f"{who} is refused: {hint.get(reason, reason)}")
     for who, reason in said.items():
         expect(reason == "revoked", f"{who} gets in again: a fresh list still names whom the old one named")
+    newer = crl.last_update_utc > old.last_update_utc and _number(crl) > _number(old)
+    expect(newer, "it is older than the stale one, by its date or its CRL number: whoever holds both keeps that one")
     until = crl.next_update_utc
     expect(until is not None, "the list does not say when the next one comes")
     left = until - datetime.now(UTC) if until else timedelta()
@@ -145,11 +151,10 @@ def fresh_list(answer: Any) -> str:
     return "honest clients are in again, and those who were revoked are still out"
 
 
-def _revoked(folder: Path, name: str) -> Credential:
-    try:
-        return Credential.load(folder, name)
-    except errors.MtlslabError:
-        raise NotYet(f"lab-08/stale has no {name}: run the cell that breaks it") from None
+def _number(crl: x509.CertificateRevocationList) -> int:
+    """Return a list's number, which grows from one to the next (RFC 5280 §5.2.3); the highest, if it has none."""
+    found = (each.value.crl_number for each in crl.extensions if isinstance(each.value, x509.CRLNumber))
+    return next(found, 1 << 160)
 
 
 def _refused(server: ssl.SSLContext, lab: faults.Lab, shown: Credential) -> str:
@@ -199,14 +204,17 @@ def mystery(number: int, folder: str | os.PathLike[str]) -> Table:
 @checker("a list of three names, as the gallery has them")
 def named_faults(answer: Any) -> str:
     """Judge the names of the three faults that `mystery` staged last."""
-    expect(bool(_MYSTERY), "nothing was staged yet: run the cell above")
+    expect(bool(_MYSTERY), "nothing is staged: run the cell above")
     names = genuine(answer, list, "the answer is a list of three names")
     expect(len(names) == 3 and all(type(name) is str for name in names), "the answer is a list of three names")
     unknown = [name for name in names if name not in faults.FAULTS]
     expect(not unknown, f"the gallery has no {', '.join(map(repr, unknown))}: copy the names from its first column")
-    right = sum(one == other for one, other in zip(names, _MYSTERY, strict=True))
+    right = names == _MYSTERY
+    if not right:
+        _MYSTERY.clear()
     expect(
-        right == 3,
-        f"{right} of the three: take the log of the end that said no, and wordings.find",
+        right,
+        "those are not the three. Run the cell above again, and for each take the log of the end that said no, and "
+        "wordings.find; stage the fault that you have in mind, and compare both logs",
     )
     return "three faults, none of which the refused end could have named"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import re
 import secrets
+import ssl
 import string
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mtlslab import client_cert, display, errors, failures
 from mtlslab.authority import CertificateAuthority
-from mtlslab.client import request
-from mtlslab.credentials import certificate_pem
+from mtlslab.client import exchange
+from mtlslab.contexts import client_context
+from mtlslab.credentials import certificate_pem, read_certificates
 from mtlslab.exchanges import Answer
 from mtlslab.notebook import proxies
 from mtlslab.notebook.exercises.judges import Guarded, NotYet, checker, expect
@@ -216,10 +219,14 @@ async def _app(scope: proxies.Scope, _: object, send: Callable[[Any], Any]) -> N
 
 
 class _Deployment:
-    """Caddy with a configuration, the application behind it, and callers. `asked` notes what reaches the latter."""
+    """Caddy with a configuration, the application behind it, and callers.
 
-    def __init__(self, folder: Path, url: str, asked: list[str]) -> None:
+    `asked` has the names of the headers of each request that reached the application.
+    """
+
+    def __init__(self, folder: Path, url: str, asked: list[set[str]]) -> None:
         self.folder, self.url, self.asked = folder, url, asked
+        self._contexts: dict[str | None, ssl.SSLContext] = {}
 
     def files(self, name: str) -> dict[str, Path]:
         return {
@@ -228,24 +235,27 @@ class _Deployment:
             "key": self.folder / f"{name}.key",
         }
 
-    def ask(self, name: str | None, headers: Mapping[str, str] | None = None) -> Answer:
-        files = self.files(name) if name else {"cacert": self.folder / "ca.crt"}
-        return request(self.url, **files, headers=headers)  # type: ignore[arg-type]
+    def ask(self, name: str | None, path: str = "/", **asked: Any) -> Answer:
+        if name not in self._contexts:
+            files = self.files(name) if name else {"cacert": self.folder / "ca.crt"}
+            self._contexts[name] = client_context(**files)  # type: ignore[arg-type]
+        return exchange(self.url + path, self._contexts[name], sent_certificate=bool(name), **asked)
 
 
 @contextmanager
-def _deployed(configuration: str) -> Iterator[_Deployment]:
+def _deployed(configuration: str, *callers: str) -> Iterator[_Deployment]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ca = CertificateAuthority.create("example-ca")
         ca.save(folder)
         ca.issue("localhost", SERVER, names=["localhost", "127.0.0.1"]).save(folder, "server")
-        for caller in ("alice", "bob"):
+        for caller in callers:
             ca.issue(caller, CLIENT, names=[f"{caller}.example"]).save(folder, caller)
-        asked: list[str] = []
+        asked: list[set[str]] = []
 
         async def noting(scope: proxies.Scope, receive: Any, send: Callable[[Any], Any]) -> None:
-            asked.extend([scope["path"]] if scope["type"] == "http" else [])
+            if scope["type"] == "http":
+                asked.append({header.decode("latin-1") for header, _ in scope["headers"]})
             await _app(scope, receive, send)
 
         try:
@@ -269,28 +279,26 @@ def mended_configuration(answer: Any) -> str:
     """Judge a Caddyfile by running it: honest callers are who they are, and no probe gets through."""
     expect(isinstance(answer, str), "the answer is a Caddyfile, as text")
     expect("@PORT@" in answer and "@APP@" in answer, "leave @PORT@ and @APP@ in: they stand for the two addresses")
-    binds = [line.split() for line in answer.splitlines() if line.split()[:1] == ["bind"]]
-    expect(
-        bool(binds) and all(line[1:] == ["127.0.0.1"] for line in binds),
-        "listen on loopback only: bind 127.0.0.1",
-    )
     _expect_one_door(answer)
-    with _deployed(answer) as deployment:
-        for name in ("alice", "bob"):
-            got = deployment.ask(name)
-            expect(
-                bool(deployment.asked) or not got.ok, "the application was not asked: the proxy answers in its place"
-            )
-            deployment.asked.clear()
-            expect(got.text == f"CN={name}", f"{name}, who is honest, is {_heard(got)} now, not CN={name}")
-        expect(deployment.ask(None).text == "nobody", "a caller without a certificate must still be let in, as nobody")
-        report = probe(deployment.url, **deployment.files("bob"), victim=deployment.folder / "alice.crt")  # type: ignore[arg-type]
-    through = report.through
-    if through:
-        one = through[0]
-        count = f"not every probe is stopped ({len(through)} got through)"
-        raise NotYet(f"{count}; the first: {one.attack} (seen: {one.seen}). {one.cure}")
+    me, victim = (f"caller-{secrets.token_hex(4)}" for _ in range(2))
+    with _deployed(answer, me, victim) as deployment:
+        for caller in (me, victim, None):
+            _expect_served(deployment, caller)
+        deployment.asked.clear()
+        path = f"/{secrets.token_hex(4)}/{secrets.token_hex(4)}"
+        report = probe(deployment.url + path, **deployment.files(me), victim=deployment.folder / f"{victim}.crt")  # type: ignore[arg-type]
+        if report.through:
+            one, count = report.through[0], len(report.through)
+            told = f"{one.attack} (seen: {one.seen}). {one.cure}"
+            raise NotYet(f"not every probe is stopped ({count} got through); the first: {told}")
+        for caller, other in ((me, victim), (victim, me), (None, me)):
+            _expect_no_forgery(deployment, caller, other)
+        chain = any("client-cert-chain" in names for names in deployment.asked)
+    expect(not chain, "Client-Cert-Chain arrives as the caller wrote it, for whoever reads it (RFC 9440 §2.4)")
     return f"{report.requests} requests, and nothing got through. Each line that you changed was a way in"
+
+
+_LOOPBACK = {"127.0.0.1", "::1", "[::1]", "localhost"}
 
 
 def _expect_one_door(configuration: str) -> None:
@@ -300,8 +308,42 @@ def _expect_one_door(configuration: str) -> None:
             tops.append(line)
         depth += line.count("{") - line.count("}")
     expect(len(tops) == 1, "one site is enough: a second one is another door, beside the one that you guard")
-    closed = ["admin", "off"] in [line.split() for line in lines]
+    words = [line.split() for line in lines]
+    binds, admins = ([line[1:] for line in words if line[:1] == [word]] for word in ("bind", "admin"))
+    loopback = bool(binds) and all(set(where) <= _LOOPBACK for where in binds)
+    expect(loopback, "listen on loopback only: bind 127.0.0.1")
+    closed = bool(admins) and all(where == ["off"] for where in admins)
     expect(closed, "leave admin off: whoever reaches that address changes the configuration")
+    trusts = [line for line in words if line[:1] and re.match("trust", line[0])]
+    more = [line for line in trusts if line[0] != "trusted_ca_cert_file" and line[:2] != ["trust_pool", "file"]]
+    expect(not more, "leave trust_pool file ca.crt: whoever another CA signs for would be let in as well")
+
+
+_HONEST = {"Cookie": "a=b", "X-Request-Id": "7", "Accept": "text/plain"}
+_WAYS = (("GET", "/"), ("POST", "/reports/7"), ("DELETE", "/admin"))
+
+
+def _expect_served(deployment: _Deployment, caller: str | None) -> None:
+    """Expect that an honest caller reaches the application as who they are, with any method, path and headers."""
+    for method, path in _WAYS:
+        deployment.asked.clear()
+        got = deployment.ask(caller, path, method=method, headers=_HONEST)
+        if caller is None:
+            expect(
+                got.text == "nobody", f"a caller without a certificate must still be let in, as nobody: {_heard(got)}"
+            )
+        expect(bool(deployment.asked) or not got.ok, "the application was not asked: the proxy answers in its place")
+        whole = f"{caller}, who is honest, is {_heard(got)} now at {method} {path}, not CN={caller}"
+        expect(caller is None or got.text == f"CN={caller}", whole)
+
+
+def _expect_no_forgery(deployment: _Deployment, caller: str | None, victim: str) -> None:
+    """Expect that nobody is who they say, whoever they are and whatever they ask for."""
+    value = client_cert.encode(read_certificates(deployment.folder / f"{victim}.crt")[0])
+    for method, path in _WAYS:
+        got = deployment.ask(caller, path, method=method, headers={"Client-Cert": value, "Client-Cert-Chain": value})
+        taken = f"{caller or 'who shows no certificate'} is {victim} by a Client-Cert of their own, at {method} {path}"
+        expect(got.text != f"CN={victim}", f"not every probe is stopped: {taken}. Strip this header from every request")
 
 
 def _heard(answer: Answer) -> str:
@@ -311,13 +353,16 @@ def _heard(answer: Answer) -> str:
 @checker('a dictionary of headers, such as {"Client-Cert": "…"}')
 def bob_as_alice(answer: Any) -> str:
     """Judge the headers of one request that bob sends: does the application take him for alice?"""
-    headers = _as_headers(answer)
+    read = Guarded(_as_headers, "the answer").attempt(answer)
+    if read.error is not None:
+        raise read.error
+    headers = read.value
     names = {name.lower() for name in headers}
-    with _deployed(LEAKY) as deployment:
+    with _deployed(LEAKY, "bob") as deployment:
         try:
-            got = deployment.ask("bob", headers)
+            got = deployment.ask("bob", headers=headers)
         except errors.OptionRefused as error:
-            raise NotYet(f"these headers cannot be sent: {error.problem}") from None
+            raise NotYet(f"of these headers, {error.problem}") from None
     if got.ok and got.text == "CN=alice":
         return "bob had the proxy throw away its own word, and put an older one in its place"
     expect(not got.refusal, "the proxy hung up; send one well-formed request")
@@ -341,7 +386,7 @@ def _as_headers(answer: Any) -> dict[str, str]:
         answer = [line.split(":", 1) for line in answer.splitlines() if line.strip()]
     pairs: Iterable[Any] = answer.items() if isinstance(answer, Mapping) else answer
     made: dict[str, str] = {}
-    for name, value in pairs:
+    for name, value in islice(pairs, 1000):
         key, text = (part.decode("latin-1") if isinstance(part, bytes) else str(part).strip() for part in (name, value))
         made[key] = f"{made[key]}, {text}" if key in made else text
     expect(bool(made), 'give the headers: {"Name": "value"}')
