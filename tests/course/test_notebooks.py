@@ -1,13 +1,17 @@
 """Every notebook keeps every rule, and its exercises can be solved."""
 
+import ast
+import contextlib
+import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import notebook_form
-from notebook_rules import RULES, Notebook, Rule
-from solutions import solve
+from notebook_rules import RULES, Cell, Notebook, Rule
+from solutions import solution, solve
 
 NOTEBOOKS = notebook_form.course()
 CORE = [
@@ -37,7 +41,7 @@ def test_a_notebook_keeps_the_rule(path: Path, rule: Rule) -> None:
     assert not problems, f"{rule.__doc__}\n" + "\n".join(f"- {problem}" for problem in problems)
 
 
-SOLVED_HERE = [path for path in NOTEBOOKS if not path.stem.startswith("12-")]  # and 12 in test_page_12.py: it is long
+SOLVED_HERE = [path for path in NOTEBOOKS if not path.stem.startswith("12-")]  # and 12 below: it is long
 
 
 @pytest.mark.parametrize("path", SOLVED_HERE, ids=[path.stem for path in SOLVED_HERE])
@@ -49,3 +53,39 @@ def test_each_checker_accepts_the_folded_solution(path: Path, tmp_path: Path) ->
     assert outcomes
     for outcome in outcomes:
         assert outcome.said.startswith("Correct"), f"{outcome.exercise}: {outcome.said}"
+
+
+# --- 12, whatever the version of TLS -----------------------------------------------------------------
+
+
+def shown(cell: Cell, source: str, namespace: dict[str, Any]) -> str:
+    """Run a cell as the kernel would, and return what it shows."""
+    statements = ast.parse(source)
+    last = statements.body.pop() if isinstance(statements.body[-1], ast.Expr) else None
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(statements, cell.id, "exec", dont_inherit=True), namespace)
+        value = (
+            eval(compile(ast.Expression(last.value), cell.id, "eval"), namespace)
+            if isinstance(last, ast.Expr)
+            else None
+        )
+    return printed.getvalue() + ("" if value is None else repr(value))
+
+
+def test_every_count_is_the_same_under_tls_1_2(tmp_path: Path) -> None:
+    """Under TLS 1.2 a reader sees what is stored for 1.3, to the last request, and each folded solution is Correct."""
+    namespace: dict[str, Any] = {"__name__": "page_12"}
+    told, path = set[str](), next(notebook_form.NOTEBOOKS.glob("12-*.ipynb"))
+    cells = Notebook(path).cells
+    with contextlib.chdir(tmp_path):
+        for cell, following in zip(cells, [*cells[1:], None], strict=True):
+            if not cell.is_code:
+                continue
+            older = cell.source.replace('TLS = "1.3"', 'TLS = "1.2"')
+            told |= {cell.id} if older != cell.source else set()
+            stored = "".join(str(output.get("text", "")) for output in cell.outputs) + "".join(cell.data("text/plain"))
+            assert shown(cell, older, namespace) == stored, cell
+            if cell.is_exercise:
+                assert shown(cell, solution(cell, following), namespace).startswith("Correct"), cell
+    assert told == {"credentials"}
+    assert namespace["clients"].callers[0].context.maximum_version.name == "TLSv1_2"
