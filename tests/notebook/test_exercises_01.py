@@ -2,7 +2,10 @@
 
 import base64
 import hashlib
+import re
+import shutil
 import ssl
+import subprocess
 import textwrap
 from collections.abc import Callable
 from functools import partial
@@ -50,13 +53,33 @@ def with_an_empty_line(der: bytes) -> str:
     return "\n".join([BEGIN, *(text[64 * n : 64 * n + 64] for n in range(len(text) // 64 + 1)), END, ""])
 
 
+def sliced(text: bytes) -> bytes:
+    return b"".join(text[at : at + 64] + b"\n" for at in range(0, len(text), 64))
+
+
+BY_SSL = ssl.DER_cert_to_PEM_cert
 ONCE = wrapped(alice.certificate.public_bytes(Encoding.DER))
 
 PEM: dict[str, tuple[Any, str | None]] = {
     "by hand": (wrapped, None),
     "by textwrap": (lambda der: "\n".join([BEGIN, *textwrap.wrap(base64.b64encode(der).decode(), 64), END]), None),
-    "by ssl": (ssl.DER_cert_to_PEM_cert, None),
-    "by cryptography": (lambda der: certificate_pem(x509.load_der_x509_certificate(der)).decode(), None),
+    "by slices of bytes": (lambda der: BEGIN + "\n" + sliced(base64.b64encode(der)).decode() + END, None),
+    "by encodebytes": (
+        lambda der: "\n".join([BEGIN, *textwrap.wrap("".join(base64.encodebytes(der).decode().split()), 64), END]),
+        None,
+    ),
+    "by ssl": (ssl.DER_cert_to_PEM_cert, "ssl.DER_cert_to_PEM_cert"),
+    "by ssl, within": (lambda der: str(ssl.DER_cert_to_PEM_cert(der)).strip(), "ssl.DER_cert_to_PEM_cert"),
+    "by ssl, under another name": (partial(BY_SSL), "ssl.DER_cert_to_PEM_cert"),
+    "by cryptography": (
+        lambda der: x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode(),
+        "public_bytes",
+    ),
+    "by mtlslab": (lambda der: certificate_pem(x509.load_der_x509_certificate(der)).decode(), "public_bytes"),
+    "by openssl": (
+        lambda der: subprocess.check_output(["openssl", "x509", "-inform", "der"], input=der).decode(),
+        "subprocess" if shutil.which("openssl") else "FileNotFoundError",
+    ),
     "with CR LF": (partial(wrapped, newline="\r\n"), None),
     "with a line break that is none": (partial(wrapped, newline="\u2028"), "the first line says what follows"),
     "with a form feed": (partial(wrapped, newline="\f"), "the first line says what follows"),
@@ -87,10 +110,27 @@ def test_pem_is_tried_on_certificates_of_every_length(name: str) -> None:
     assert (hint or "") in feedback.text
 
 
+def candidates(wire: bytes, begins: bytes = rb"\x30\x82") -> list[bytes]:
+    """Return all that begins as a certificate does, as long as it says that it is."""
+    places = [at.start() for at in re.finditer(begins, wire, re.DOTALL)]
+    return [wire[at : at + 4 + int.from_bytes(wire[at + 2 : at + 4], "big")] for at in places]
+
+
+def parses(der: bytes) -> bool:
+    try:
+        return bool(x509.load_der_x509_certificate(der))
+    except ValueError:
+        return False
+
+
+def by_parsing(wire: bytes) -> bytes | None:
+    """Find the first thing that begins as a certificate does, and is one: the solution."""
+    return next(filter(parses, candidates(wire)), None)
+
+
 def by_sequence(wire: bytes) -> bytes | None:
-    """Find the first thing that begins as a certificate does: the solution."""
-    at = wire.find(b"\x30\x82")
-    return None if at < 0 else wire[at : at + 4 + int.from_bytes(wire[at + 2 : at + 4], "big")]
+    """Find the first thing that begins as a certificate does: the solution as it once was."""
+    return next(iter(candidates(wire)), None)
 
 
 def by_messages(wire: bytes) -> bytes | None:
@@ -108,13 +148,28 @@ def by_messages(wire: bytes) -> bytes | None:
 
 
 def by_index(wire: bytes) -> bytes:
-    at = wire.index(b"\x30\x82")
-    return wire[at : at + 4 + int.from_bytes(wire[at + 2 : at + 4], "big")]
+    wire.index(b"\x30\x82")
+    found = [der for der in candidates(wire) if parses(der)]
+    return found[0]
+
+
+def behind_a_head(wire: bytes) -> bytes | None:
+    """Look for the Certificate message anywhere, and for what stands in it."""
+    at = re.search(rb"\x0b\0..\0..\0..(?=\x30\x82)", wire, re.DOTALL)
+    return by_sequence(wire[at.end() :]) if at else None
 
 
 def the_last(wire: bytes) -> bytes | None:
-    found = by_sequence(wire)
-    return found and (by_sequence(wire.partition(found)[2]) or found)
+    return next(filter(parses, reversed(candidates(wire))), None)
+
+
+def one_jump(wire: bytes) -> bytes | None:
+    """Go on behind what does not parse, as if it were as long as it says."""
+    while found := by_sequence(wire):
+        if parses(found):
+            return found
+        wire = wire.partition(found)[2]
+    return None
 
 
 def changed(function: Callable[[bytes], bytes | None], change: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -123,18 +178,39 @@ def changed(function: Callable[[bytes], bytes | None], change: Callable[[bytes],
 
 
 WIRE: dict[str, tuple[Any, str | None]] = {
-    "by 30 82": (by_sequence, None),
+    "by parsing": (by_parsing, None),
+    "by the message, parsed": (
+        lambda wire: der if (der := by_messages(wire)) and parses(der) else by_parsing(wire),
+        None,
+    ),
+    "by 30 82": (by_sequence, "other 30 82 are chance"),
+    "by what certificates begin with": (
+        lambda wire: next(iter(candidates(wire, rb"\x30\x82..\x30\x82..\xa0\x03\x02\x01\x02")), None),
+        "other 30 82 are chance",
+    ),
+    "by the message's head": (behind_a_head, "an RSA server that speaks TLS 1.2"),
+    "the longest": (
+        lambda wire: max(filter(parses, candidates(wire)), key=len, default=None),
+        "an issuing CA's server",
+    ),
+    "the shortest": (lambda wire: min(candidates(wire), key=len, default=None), "other 30 82 are chance"),
+    "the second": (lambda wire: next(iter(candidates(wire)[1:]), None), "other 30 82 are chance"),
+    "in one jump": (one_jump, "Not yet: "),
+    "behind the random": (lambda wire: by_sequence(wire[43:]), "what looks like one is chance"),
     "by messages": (by_messages, None),
     "always": (lambda wire: wire[100:900], "Not yet: "),
     "never": (lambda _: None, "for an EC server that speaks TLS 1.2, your function returns None"),
     "the last": (the_last, "an issuing CA's server that speaks TLS 1.2"),
-    "to the end of the wire": (changed(by_sequence, lambda der: der + b"\0"), "from 30 82 to its end"),
-    "without its head": (changed(by_sequence, lambda der: der[4:]), "from 30 82 to its end"),
-    "cut short": (changed(by_sequence, lambda der: der[:-1]), "from 30 82 to its end"),
-    "PEM": (changed(by_sequence, ssl.DER_cert_to_PEM_cert), "returned str, and not bytes"),
-    "parsed": (changed(by_sequence, x509.load_der_x509_certificate), "returned Certificate, and not bytes"),
-    "raises": (by_index, "ValueError: subsection not found in line"),
-    "nothing as bytes": (lambda wire: by_sequence(wire) or b"", "returned bytes, and not NoneType"),
+    "to the end of the wire": (changed(by_parsing, lambda der: der + b"\0"), "from 30 82 to its end"),
+    "without its head": (changed(by_parsing, lambda der: der[4:]), "from 30 82 to its end"),
+    "cut short": (changed(by_parsing, lambda der: der[:-1]), "from 30 82 to its end"),
+    "PEM": (changed(by_parsing, ssl.DER_cert_to_PEM_cert), "returned str, and not bytes"),
+    "parsed": (changed(by_parsing, x509.load_der_x509_certificate), "returned Certificate, and not bytes"),
+    "raises": (by_index, "that speaks TLS 1.3, your function raised IndexError: list index out of range in line"),
+    "nothing as bytes": (
+        lambda wire: by_parsing(wire) or b"",
+        "b'' for an EC server that speaks TLS 1.3: its certificate is",
+    ),
     "the lab's": (lambda _: server.certificate.public_bytes(Encoding.DER), "from 30 82"),
     "the wire": (lambda wire: wire, "from 30 82"),
     "the answer itself": (b"\x30\x82", "is wanted itself"),

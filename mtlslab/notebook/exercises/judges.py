@@ -161,7 +161,8 @@ class Case:
         said = outcome.value
         expect(said is not None or self.wants is None, f"for {self.name}, {what} returns None; let it return {kind}")
         expect(
-            type(said) is type(self.wants), f"for {self.name}, {what} returned {type(said).__name__}, and not {kind}"
+            self.wants is None or type(said) is type(self.wants),
+            f"for {self.name}, {what} returned {type(said).__name__}, and not {kind}",
         )
         expect(said == self.wants, f"{what} says {reprlib.repr(said)} for {self.name}: {self.lets}")
 

@@ -7,7 +7,9 @@ import os
 import random
 import re
 import ssl
+import threading
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 from cryptography import x509
@@ -20,21 +22,21 @@ from mtlslab import contexts, errors
 from mtlslab.authority import CertificateAuthority
 from mtlslab.contexts import TLSVersion
 from mtlslab.credentials import Credential, is_issued_by, read_certificates
+from mtlslab.faults.minting import altered
 from mtlslab.notebook.exercises.judges import Case, Guarded, NotYet, afresh, checker, expect, fresh_name, try_cases
 from mtlslab.profiles import SERVER
 
 __all__ = ["certificate_off_the_wire", "pem_by_hand", "proof_of_the_key"]
 
 FIRST, LAST = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-SEQUENCE = b"\x30\x82"
 
 
 @checker("a function that takes bytes and returns text")
 def pem_by_hand(answer: Any) -> str:
-    """Want a function that turns a certificate's DER into PEM, wrapped as RFC 7468 §2 says."""
+    """Want a function that turns a certificate's DER into PEM by hand, wrapped as RFC 7468 §2 says."""
     to_pem = Guarded(answer)
     for der in random.sample(certificates := [*_certificates_of_many_lengths()], len(certificates)):
-        text = to_pem(der)
+        text = _by_hand(to_pem, der)
         expect(type(text) is not bytes, "it returns bytes, and a PEM file is text: b64encode(...).decode()")
         expect(type(text) is str, f"it returns {type(text).__name__}; let it return the text of a PEM file, a str")
         lines, right = re.split(r"\r\n|\r|\n", text.rstrip("\r\n")), ssl.DER_cert_to_PEM_cert(der).splitlines()
@@ -47,6 +49,29 @@ def pem_by_hand(answer: Any) -> str:
         )
         expect(lines == right, "between the two lines is another certificate than the one that it was given")
     return "certificates of every length came back from your PEM, bit for bit"
+
+
+def _by_hand(to_pem: Guarded, der: bytes) -> Any:
+    """Call the reader's function, and raise `NotYet` if it leaves the work to a library that knows PEM."""
+    left_to: list[str] = []
+
+    def note(frame: FrameType, event: str, called: Any) -> None:
+        module, name = str(frame.f_globals.get("__name__")), frame.f_code.co_name
+        if event == "call" and module in ("ssl", "subprocess"):
+            left_to.append(f"{module}.{name}")
+        elif event == "c_call" and getattr(called, "__name__", "") == "public_bytes":
+            left_to.append("public_bytes")
+
+    before = threading.getprofile()
+    threading.setprofile(note)  # of the thread in which it is called
+    try:
+        text = to_pem(der)
+    finally:
+        threading.setprofile(before)
+    expect(
+        not left_to, f"{''.join(left_to[:1])} does the work: build the text yourself, with base64 and string methods"
+    )
+    return text
 
 
 def _certificates_of_many_lengths() -> Iterator[bytes]:
@@ -70,6 +95,8 @@ def certificate_off_the_wire(answer: Any) -> str:
 def _wires() -> Iterator[Case]:
     ca = CertificateAuthority.create("example-ca")
     below = ca.create_issuing_ca(fresh_name())
+    longer = x509.IssuerAlternativeName([x509.DNSName(f"{'a' * 60}.example")])
+    below.chain = (altered(below.certificate, ca.private_key, put=[(longer, False)]),)  # longer than a server's
     servers = {
         "an EC server": ca.issue(fresh_name(), SERVER, names=["localhost"]),
         "an RSA server": ca.issue(fresh_name(), SERVER, names=["localhost"], key_type="rsa-2048"),
@@ -78,36 +105,54 @@ def _wires() -> Iterator[Case]:
     for what, server in servers.items():
         for version in contexts.TLS_VERSIONS:
             der = server.certificate.public_bytes(Encoding.DER) if version == "1.2" else None
-            lets = "the server's own certificate is there, the first of those that it sends, from 30 82 to its end"
+            lets = (
+                "its own certificate is there, the first that it sends, from 30 82 to its end; other 30 82 are chance"
+            )
             if der is None:
-                lets = "what was taken for a certificate is encrypted, and there is None to be found"
-            yield Case(f"{what} that speaks TLS {version}", der, lets, (_overheard(server, ca, version),))
+                lets = "its certificate is encrypted, and what looks like one is chance"
+            wire = _by_chance(_overheard(server, ca, version), as_message=what == "an RSA server")
+            yield Case(f"{what} that speaks TLS {version}", der, lets, (wire,))
+    for what, wire in {
+        "that refuses": b"\x15\x03\x03\x00\x02\x02\x28",
+        "that speaks HTTP": b"HTTP/1.1 400\r\n\r\n",
+    }.items():
+        yield Case(f"a server {what}", None, "it sent no certificate", (wire,))
+
+
+def _by_chance(wire: bytes, *, as_message: bool) -> bytes:
+    """Write bytes that look like a certificate's first, or like the message's, where random ones are.
+
+    Those are ServerHello's random but for its end, which may speak of a downgrade (RFC 5246 §7.4.1.3; RFC 8446/9846
+    §4.1.3), and the last message, which is encrypted.
+    """
+    length = random.choice((200, 700, 5000)).to_bytes(2)
+    looks = b"\x30\x82" + length + b"\x30\x82" + os.urandom(2) + b"\xa0\x03\x02\x01\x02"
+    if as_message:
+        looks = b"\x0b\0" + length + b"\0" + length + b"\0" + length + looks[:4]
+    random_at = 5 + 4 + 2  # behind the heads of record and message, and the version
+    at = random.randrange(random_at, random_at + 24 - len(looks))
+    changed = bytearray(wire)
+    changed[at : at + len(looks)] = changed[-20 : len(looks) - 20] = looks
+    return bytes(changed)
 
 
 def _overheard(shown: Credential, ca: CertificateAuthority, tls_max: TLSVersion) -> bytes:
-    """Shake hands in memory, and return all that went to the client: 30 82 is in it for certificates alone."""
-    while True:
-        client, to_client = contexts.common(ssl.PROTOCOL_TLS_CLIENT, tls_max), ssl.MemoryBIO()
-        contexts.trust(client, [ca.certificate])
-        context = contexts.server_context(shown, client_auth="none")
-        to_server, from_server, wire = ssl.MemoryBIO(), ssl.MemoryBIO(), b""
-        ends = [
-            client.wrap_bio(to_client, to_server, server_hostname="localhost"),
-            context.wrap_bio(to_server, from_server, server_side=True),
-        ]
-        for end in ends * 3:
-            with contextlib.suppress(ssl.SSLWantReadError):
-                end.do_handshake()
-            heard = from_server.read()
-            to_client.write(heard)
-            wire += heard
-        sent = len(shown.chain) + 1 if tls_max == "1.2" else 0
-        certificates = [one.public_bytes(Encoding.DER) for one in (shown.certificate, *shown.chain)]
-        rest = wire
-        for der in certificates[:sent]:
-            rest = rest.replace(der, b"")
-        if SEQUENCE not in rest:  # one handshake in some hundreds has it among its random bytes
-            return wire
+    """Shake hands in memory, and return all that went to the client."""
+    client, to_client = contexts.common(ssl.PROTOCOL_TLS_CLIENT, tls_max), ssl.MemoryBIO()
+    contexts.trust(client, [ca.certificate])
+    context = contexts.server_context(shown, client_auth="none")
+    to_server, from_server, wire = ssl.MemoryBIO(), ssl.MemoryBIO(), b""
+    ends = [
+        client.wrap_bio(to_client, to_server, server_hostname="localhost"),
+        context.wrap_bio(to_server, from_server, server_side=True),
+    ]
+    for end in ends * 3:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+        heard = from_server.read()
+        to_client.write(heard)
+        wire += heard
+    return wire
 
 
 @checker("a function that takes bytes and returns bytes")
