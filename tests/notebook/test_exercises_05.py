@@ -11,9 +11,11 @@ from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
 from pathlib import Path
+from posixpath import normpath
 from threading import Timer
 from typing import Any
 from unittest import mock
+from urllib.parse import parse_qsl, unquote
 
 import pytest
 from cryptography import x509
@@ -237,9 +239,6 @@ def by_parts(path: str) -> bool:
 
 def normalising(request: Request) -> Any:
     """Read a path as a web server would, and then decide."""
-    from posixpath import normpath
-    from urllib.parse import unquote
-
     path = "/" + normpath(unquote(request.path).lower().replace("\\", "/").partition(";")[0]).lstrip("/")
     return app()(replace(request, path=path))
 
@@ -261,6 +260,41 @@ def numbered(request: Request) -> Any:
     return Reply(said.text, HTTPStatus(said.status)) if isinstance(said, Reply) else said
 
 
+def said_otherwise(change: Callable[[Request], dict[str, Any]]) -> Callable[[Request], Any]:
+    """An app that is right, but for what it takes a request to be."""
+    return lambda asked: app()(replace(asked, **change(asked)))
+
+
+def by_header(field: str, header: str) -> Callable[[Request], Any]:
+    return said_otherwise(lambda asked: {field: asked.headers.get(header, getattr(asked, field))})
+
+
+def by_query(asked: Request) -> dict[str, Any]:
+    path, _, query = asked.path.partition("?")
+    return {"path": path, "method": dict(parse_qsl(query)).get("_method", asked.method)}
+
+
+def by_body(asked: Request) -> dict[str, Any]:
+    return {"method": dict(parse_qsl(asked.body.decode())).get("_method", asked.method)}
+
+
+def from_query(asked: Request) -> list[str]:
+    return [name] if (name := dict(parse_qsl(asked.path.partition("?")[2])).get("user")) else dns_names(asked)
+
+
+def without_query(asked: Request) -> dict[str, Any]:
+    return {"path": asked.path.partition("?")[0]}
+
+
+def reads(header: str, names: Callable[[str], list[str]] = lambda said: [said]) -> Callable[[Request], Any]:
+    return app(lambda asked: names(str(asked.headers[header])) if header in asked.headers else dns_names(asked))
+
+
+def _alone(asked: Request) -> list[str]:
+    san = asked.client and asked.client.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return dns_names(asked) if san and len(list(san)) == 1 else []
+
+
 @pytest.mark.parametrize(
     "right",
     [
@@ -270,6 +304,8 @@ def numbered(request: Request) -> Any:
         AppObject(),
         app(methods=("GET", "OPTIONS")),
         _remembers(lambda asked: asked.client),
+        app(methods=("GET", "HEAD")),
+        said_otherwise(without_query),
     ],
 )
 def test_the_right_app_is_right(right: Any) -> None:
@@ -348,6 +384,27 @@ def _raises(request: Request) -> Any:
         (app(common_names), "no single DNS name in it says alice"),
         (_first_of_several, "no single DNS name in it says alice"),
         (_reads_a_header, "a header is the caller's own word"),
+        *(
+            (by_header("method", header), "whatever a header, the query or the body says")
+            for header in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")
+        ),
+        (said_otherwise(by_query), "whatever a header, the query or the body says"),
+        (said_otherwise(by_body), "whatever a header, the query or the body says"),
+        (by_header("path", "X-Original-URL"), "a header is the caller's own word"),
+        (by_header("path", "X-Rewrite-URL"), "a header is the caller's own word"),
+        (reads("X-SSL-Client-S-DN", lambda said: [said.removeprefix("CN=")]), "a header is the caller's own word"),
+        (reads("X-Remote-User"), "a header is the caller's own word"),
+        (reads("Cookie", lambda said: [said.rpartition("=")[2]]), "a header is the caller's own word"),
+        (app(_alone), "names of other kinds may stand beside her DNS name"),
+        (lambda asked: app(lambda _: from_query(asked))(replace(asked, **without_query(asked))), "own word"),
+        (
+            lambda asked: (
+                Reply("no\n", 405)
+                if asked.method in ("POST", "PUT", "DELETE", "HEAD")
+                else app(methods=(asked.method,))(asked)
+            ),
+            "another method is another way in",
+        ),
         (_never_401, "nobody yet"),
         (app(elsewhere=200), "gets 404"),
         (app(forbidden=401), "for alice alone"),

@@ -133,11 +133,13 @@ _DETOURS = (
 
 
 _CLAIMS = {
-    **dict.fromkeys(("X-Client", "X-Forwarded-User", "Client-Cert", "From", "Host", "X-SSL-Client-S-DN-CN"), "alice"),
+    **dict.fromkeys(("X-Client", "X-Forwarded-User", "X-Remote-User", "Client-Cert", "From", "Host"), "alice"),
+    **dict.fromkeys(("X-SSL-Client-S-DN-CN", "X-SSL-Client-CN"), "alice"),
+    "X-SSL-Client-S-DN": "CN=alice",
+    "X-Forwarded-Client-Cert": 'Subject="CN=alice";DNS=alice',
+    "X-Forwarded-For": "127.0.0.1",
     "Authorization": "Basic YWxpY2U6YWxpY2U=",
     "Cookie": "user=alice",
-    "X-Original-URL": "/",
-    "X-HTTP-Method-Override": "GET",
 }
 
 
@@ -213,12 +215,29 @@ def _asked(ca: CertificateAuthority) -> Iterator[_Asked]:
     for name, claim in _CLAIMS.items():
         claims = {name: claim}
         yield "malice", _request(people["malice"], "/admin", claims=claims), (403,), word
-        yield "malice", _request(people["malice"], "/", "POST", claims), refused, word
+        yield "malice", _request(people["malice"], "/", claims=claims), "Hello malice", word
         yield "nobody", _request(None, "/", claims=claims), (401,), word
+    yield from _asked_otherwise(people["malice"], _person(ca, "alice"))
     for who, shown in _odd_ones(ca).items():
         yield who, _request(shown, "/admin"), refused, "no single DNS name in it says alice"
         if len(names := _dns_names(shown)) != 1:
             yield who, _request(shown, "/"), (401,), f"who has {len(names)} DNS names is nobody yet"
+
+
+_METHODS = dict.fromkeys(("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"), "GET")
+
+
+def _asked_otherwise(malice: x509.Certificate, alice: x509.Certificate) -> Iterator[_Asked]:
+    """Ask with headers, a query and a body that say otherwise who asks, for what, and how."""
+    yield "malice", _request(malice, "/admin?user=alice"), range(400, 500), "a query is the caller's own word"
+    for name in ("X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Path", "X-Forwarded-Uri"):
+        word = "a header is the caller's own word"
+        yield "malice", _request(malice, "/admin", claims={name: "/"}), (403,), word
+        yield "malice", _request(malice, "/", claims={name: "/admin"}), "Hello malice", word
+    lets = "another method is another way in, whatever a header, the query or the body says"
+    for path, (who, shown) in product(("/", "/admin"), (("malice", malice), ("alice", alice))):
+        for at in (path, f"{path}?_method=GET"):
+            yield who, _request(shown, at, "POST", _METHODS, b"_method=GET"), range(400, 500), lets
 
 
 def _asked_by_nobody() -> Iterator[_Asked]:
@@ -260,12 +279,16 @@ def _person(ca: CertificateAuthority, name: str) -> x509.Certificate:
 
 
 def _request(
-    client: x509.Certificate | None, path: str, method: str = "GET", claims: dict[str, str] | None = None
+    client: x509.Certificate | None,
+    path: str,
+    method: str = "GET",
+    claims: dict[str, str] | None = None,
+    body: bytes = b"",
 ) -> Request:
     headers = Message()
     for name, value in (claims or {}).items():
         headers[name] = value
-    body, tls = random.choice((b"", b"name=alice")), random.choice(("TLSv1.2", "TLSv1.3"))  # which are no reasons
+    body, tls = body or random.choice((b"", b"name=alice")), random.choice(("TLSv1.2", "TLSv1.3"))  # no reasons
     return Request(method, path, headers, body, client, tls)
 
 

@@ -93,6 +93,9 @@ def _failures() -> Iterator[_Failure]:
         for what, answer in _RUDE.items():
             url = stack.enter_context(_rude(answer))
             yield _failed(what, None, url, _context(ca, friend))
+        for name in random.sample(list(_ALERTS), 2):
+            url = stack.enter_context(_rude(_says(b"\x15\x03\x03\0\2\2" + bytes([_ALERTS[name]]))))
+            yield _failed(f"a server that says {name}", "server", url, _context(ca, friend))
     yield _failed("a port where nobody listens", None, strict.url, _context(ca, friend))
 
 
@@ -112,9 +115,17 @@ def _failed(what: str, by: End | None, url: str, context: ssl.SSLContext) -> _Fa
     raise AssertionError(f"{what}: the request succeeded")
 
 
+_ALERTS = {"handshake_failure": 40, "access_denied": 49, "insufficient_security": 71, "internal_error": 80}
+"""Some that name no certificate (RFC 8446/9846 §6.2)."""
+
+
+def _says(words: bytes) -> Callable[[socket.socket], object]:
+    return lambda caller: caller.sendall(words)
+
+
 _RUDE: dict[str, Callable[[socket.socket], object]] = {
     "a server that hangs up without a word": lambda _: None,
-    "a server that speaks HTTP without TLS": lambda caller: caller.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+    "a server that speaks HTTP without TLS": _says(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
     "a server that does not answer": lambda caller: caller.recv(4096) and caller.recv(1),
 }
 
