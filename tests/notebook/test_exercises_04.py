@@ -253,6 +253,18 @@ VERIFIERS: dict[str, tuple[Any, str | None]] = {
         verifier(links=lambda chain, *_: all(signed(*two, flag=two[1] is chain[-1]) for two in pairwise(chain))),
         "below two issuing CAs, the lower of which is no CA",
     ),
+    "any certificate's purpose": (
+        verifier(
+            purpose=lambda chain, _, purpose, *__: any(
+                purpose in (found(c, x509.ExtendedKeyUsage) or ()) for c in chain
+            )
+        ),
+        "below an issuing CA that has every purpose",
+    ),
+    "any certificate's name": (
+        verifier(host=lambda chain, *asked: asked[2] is None or any(asked[2] in names(c) for c in chain)),
+        "below an issuing CA that has this name",
+    ),
     "a domain's end": (
         verifier(host=lambda c, *a: a[2] is None or any(a[2].endswith(name) for name in names(c[0]))),
         "says True for a leaf for the end of the name",
@@ -308,7 +320,7 @@ VERIFIERS: dict[str, tuple[Any, str | None]] = {
                 QUESTIONS["dates"](chain[:1], *asked) and all(asked[-1] <= c.not_valid_after_utc for c in chain)
             )
         ),
-        "below an issuing CA that has not begun",
+        "below an issuing CA not yet begun",
     ),
     "a name of any kind": (
         verifier(host=lambda chain, *asked: asked[2] in (None, *values(chain[0]))),
@@ -555,6 +567,10 @@ AUTHORITIES: dict[str, tuple[Any, str | None]] = {
     ),
     "common names that end right": (unchecked(common_name=below), "the common name -"),
     "names right below": (unchecked(lambda n: host_below(n) and n.count(".") == 2), "turns away an honest request"),
+    "EC keys": (
+        lambda csr: issue(csr) if isinstance(csr.public_key(), ec.EllipticCurvePublicKey) else 1 / 0,
+        "turns away an honest request: it raised ZeroDivisionError",
+    ),
     "any common name": (unchecked(common_name=lambda _: True), "did not refuse the common name"),
     "the whole subject": (unchecked(leaves_out=()), "is in the certificate: "),
     "the subject without a unit": (unchecked(leaves_out=(OU,)), "is in the certificate: "),

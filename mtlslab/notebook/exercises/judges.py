@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import wraps
+from functools import lru_cache, wraps
 from pathlib import Path, PosixPath, WindowsPath
 from typing import Any, TypeVar
 
@@ -284,17 +284,23 @@ def doors(
     Returns for each role the reason of the refusal, "" where the door opens. Without `partial_chain` the chain has to
     end at a self-signed certificate.
     """
-    other = CertificateAuthority.create("other-ca")
-    peer = {
-        "client": other.issue("caller", CLIENT),
-        "server": other.issue(host, SERVER, names=[host]),
-    }
-    judges = _end(ssl.PROTOCOL_TLS_CLIENT, root, peer["client"]), _end(ssl.PROTOCOL_TLS_SERVER, root, peer["server"])
-    for judge in judges if not partial_chain else ():
-        judge.verify_flags &= ~ssl.VERIFY_X509_PARTIAL_CHAIN
-    as_server = handshake(judges[0], _end(ssl.PROTOCOL_TLS_SERVER, other.certificate, shown), host)
-    as_client = handshake(_end(ssl.PROTOCOL_TLS_CLIENT, other.certificate, shown), judges[1], host)
+    others, *judges = _doorkeepers(root, partial_chain)
+    as_server = handshake(judges[0], _end(ssl.PROTOCOL_TLS_SERVER, others, shown), host)
+    as_client = handshake(_end(ssl.PROTOCOL_TLS_CLIENT, others, shown), judges[1])
     return {"server": as_server.refused, "client": as_client.refused}
+
+
+@lru_cache(maxsize=8)
+def _doorkeepers(
+    root: x509.Certificate, partial_chain: bool
+) -> tuple[x509.Certificate, ssl.SSLContext, ssl.SSLContext]:
+    """Make a client and a server that trust `root`. Returns first the CA that their own certificates are from."""
+    other = CertificateAuthority.create("other-ca")
+    client = _end(ssl.PROTOCOL_TLS_CLIENT, root, other.issue("caller", CLIENT))
+    server = _end(ssl.PROTOCOL_TLS_SERVER, root, other.issue("localhost", SERVER, names=["localhost"]))
+    for judge in (client, server) if not partial_chain else ():
+        judge.verify_flags &= ~ssl.VERIFY_X509_PARTIAL_CHAIN
+    return other.certificate, client, server
 
 
 def callers(ca: CertificateAuthority) -> dict[str, Credential | None]:

@@ -6,6 +6,7 @@ import copy
 import random
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -128,13 +129,9 @@ class _Chains:
         ended = altered(middle.certificate, self.root.private_key, days=(-9, -1))
         yield "a leaf below an issuing CA that has ended", "it may sign no more", (self.below.certificate, ended), {}
         early = altered(middle.certificate, self.root.private_key, days=(1, 9))
-        yield (
-            "a leaf below an issuing CA that has not begun",
-            "it may not sign yet",
-            (self.below.certificate, early),
-            {},
-        )
+        yield "a leaf below an issuing CA not yet begun", "it may not sign yet", (self.below.certificate, early), {}
         yield from _bad_cas(self.cas, self.root, self.host)
+        yield from _below_a_generous_one(self.middle, self.root, self.host)
         copied = self.namesake.create_issuing_ca(name)
         fake = copied.issue(self.host, SERVER, names=[self.host]).certificate
         yield "a leaf below an issuing CA of a namesake", "a name proves nothing", (fake, copied.certificate), {}
@@ -148,23 +145,15 @@ class _Chains:
 
     def _bad_questions(self) -> Iterator[tuple[str, str, tuple[x509.Certificate, ...], dict[str, Any]]]:
         server, two = self.server.certificate, (self.below.certificate, self.middle.certificate)
-        yield (
-            "a chain of today, in two years",
-            "judge by `now`, not by today",
-            two,
-            {"now": self.now + timedelta(days=730)},
-        )
+        later = {"now": self.now + timedelta(days=730)}
+        yield "a chain of today, in two years", "judge by `now`, not by today", two, later
         yield "a chain without its issuing CA", "nobody knows who signed it", two[:1], {}
         yield "a chain to a root that is not chosen", "any CA would do", two, {"roots": self.roots[:1]}
         yield "a chain to its root's namesake", "a name proves nothing", two, {"roots": [self.namesake.certificate]}
         as_client = {"purpose": CLIENT_AUTH, "host": None}
         yield "a server that poses as a client", "a stolen server.key would call", two, as_client
-        yield (
-            "a server asked for by another name",
-            "each server could pose as each other",
-            (server,),
-            {"host": "other.example"},
-        )
+        named = {"host": "other.example"}
+        yield "a server asked for by another name", "each server could pose as each other", (server,), named
 
     def _aged(self, begin: int, end: int) -> x509.Certificate:
         return altered(self.server.certificate, self.root.private_key, days=(begin, end))
@@ -214,6 +203,18 @@ def _bad_cas(
     }.items():
         lets = "a CA that was to sign leaves alone, or few CAs, could make others"
         yield what, lets, _chain(_cas(root, *lengths), host), {}
+
+
+def _below_a_generous_one(
+    middle: CertificateAuthority, root: CertificateAuthority, host: str
+) -> Iterator[tuple[str, str, _Chain, dict[str, Any]]]:
+    put: Any = [x509.SubjectAlternativeName([x509.DNSName(host)]), x509.ExtendedKeyUsage([SERVER_AUTH, CLIENT_AUTH])]
+    generous = altered(middle.certificate, root.private_key, put=[(extension, False) for extension in put])
+    lets = "what counts is what the leaf is for, and whose"
+    client = middle.issue(host, CLIENT, names=[host]).certificate
+    yield "a client below an issuing CA that has every purpose", lets, (client, generous), {}
+    other = middle.issue(fresh_name(), SERVER, names=["other.example"]).certificate
+    yield "a leaf for another host below an issuing CA that has this name", lets, (other, generous), {}
 
 
 # --- a CA that must refuse -------------------------------------------------------------------------
@@ -292,11 +293,18 @@ def _expect_no_ca(made: Credential, ca: CertificateAuthority) -> None:
     expect(not taken, "with its certificate a service signed for bank.example, and a client believed it")
 
 
+@cache
+def _rsa_key() -> PrivateKey:
+    """Make one for all, since that takes a while: what an answer must not foresee are names."""
+    return new_private_key("rsa-2048")
+
+
 def _wishes() -> Iterator[tuple[x509.CertificateSigningRequest, PrivateKey, set[str], str, str]]:
     """Return requests: (CSR, its key, its hosts, what must be refused or "", what it would let happen or "")."""
     key, host = new_private_key(), f"{fresh_name()}.{_DOMAIN}"
     for hosts in ({host}, {host}, {f"{fresh_name()}.{host}"}, {host, f"a.{host}"}):
         yield _csr(key, max(hosts), [x509.DNSName(name) for name in sorted(hosts)]), key, hosts, "", ""
+    yield _csr(_rsa_key(), host), _rsa_key(), {host}, "", ""
     for what, (names, lets) in (_foreign_names(host) | _no_hosts()).items():
         yield _csr(key, host, names), key, {host}, f"a request for {what}", lets
     for name in ("director", f"*.{_DOMAIN}", f"-{host}", _DOMAIN):
