@@ -51,6 +51,9 @@ def pem_by_hand(answer: Any) -> str:
     return "certificates of every length came back from your PEM, bit for bit"
 
 
+_KNOW_PEM = ("load_der_x509_certificate", "public_bytes", "system")
+
+
 def _by_hand(to_pem: Guarded, der: bytes) -> Any:
     """Call the reader's function, and raise `NotYet` if it leaves the work to a library that knows PEM."""
     left_to: list[str] = []
@@ -59,8 +62,8 @@ def _by_hand(to_pem: Guarded, der: bytes) -> Any:
         module, name = str(frame.f_globals.get("__name__")), frame.f_code.co_name
         if event == "call" and module in ("ssl", "subprocess"):
             left_to.append(f"{module}.{name}")
-        elif event == "c_call" and getattr(called, "__name__", "") == "public_bytes":
-            left_to.append("public_bytes")
+        elif event == "c_call" and getattr(called, "__name__", "") in _KNOW_PEM:
+            left_to.append(called.__name__)
 
     before = threading.getprofile()
     threading.setprofile(note)  # of the thread in which it is called

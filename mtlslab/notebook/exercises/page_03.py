@@ -51,7 +51,6 @@ def _requests() -> Iterator[Case]:
         "a request for its IPv4 address": signed(None, address),
         "a request for its IPv6 address": signed(None, long_address),
         "a request for its URI": signed(None, uri),
-        "a request for its URI, which is the common name, too": signed(uri, uri),
         "a request for all its names": signed(host, *own),
         "a request for an RSA key": new_csr(new_private_key("rsa-2048"), host, [host]).public_bytes(Encoding.DER),
         "a request for an Ed25519 key": new_csr(new_private_key("ed25519"), host, [address]).public_bytes(Encoding.DER),
