@@ -125,8 +125,8 @@ def _wires() -> Iterator[Case]:
 def _by_chance(wire: bytes, *, as_message: bool) -> bytes:
     """Write bytes that look like a certificate's first, or like the message's, where random ones are.
 
-    Those are ServerHello's random but for its end, which may speak of a downgrade (RFC 5246 §7.4.1.3; RFC 8446/9846
-    §4.1.3), and the last message, which is encrypted.
+    Those are ServerHello's random, but for its end, which may speak of a downgrade (RFC 8446 §4.1.3/9846 §4.2.3), and
+    the last message, which is encrypted.
     """
     length = random.choice((200, 700, 5000)).to_bytes(2)
     looks = b"\x30\x82" + length + b"\x30\x82" + os.urandom(2) + b"\xa0\x03\x02\x01\x02"
