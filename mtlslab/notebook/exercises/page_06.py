@@ -93,8 +93,8 @@ def _failures() -> Iterator[_Failure]:
         for what, answer in _RUDE.items():
             url = stack.enter_context(_rude(answer))
             yield _failed(what, None, url, _context(ca, friend))
-        for name in random.sample(list(_ALERTS), 2):
-            url = stack.enter_context(_rude(_says(b"\x15\x03\x03\0\2\2" + bytes([_ALERTS[name]]))))
+        for name, code in _ALERTS.items():
+            url = stack.enter_context(_rude(_says(b"\x15\x03\x03\0\2\2" + bytes([code]))))
             yield _failed(f"a server that says {name}", "server", url, _context(ca, friend))
     yield _failed("a port where nobody listens", None, strict.url, _context(ca, friend))
 
