@@ -250,8 +250,9 @@ def segments(path: str) -> bool:
         guard(plain=segments),
         Application(),
         guard(path=lambda s: s["raw_path"].decode()),
+        guard(method=lambda s: "GET" if s["method"] == "HEAD" else s["method"]),
     ],
-    ids=["by a pattern", "an HTTPStatus", "with 404", "by segments", "a class", "by the raw path"],
+    ids=["by a pattern", "an HTTPStatus", "with 404", "by segments", "a class", "by the raw path", "HEAD as GET"],
 )
 def test_a_right_guard_is_right(right: Callable[..., Any]) -> None:
     """Patterns, segments, the path as it came, another status from 400 to 499, a class: all are right."""
@@ -324,6 +325,14 @@ WRONG_GUARDS: dict[str, tuple[Callable[..., Any], str]] = {
     "guests may post": (
         guard(health=lambda who, how, there: (who == "mallory" and how == "POST") or healthy(who, how, there)),
         "mallory gets 200",
+    ),
+    "anybody asks for options": (
+        guard(health=lambda who, how, there: bool(who) and (how == "OPTIONS" or healthy(who, how, there))),
+        "anybody|no rule",
+    ),
+    "carol looks at heads": (
+        guard(health=lambda who, how, there: (who, how) == ("carol", "HEAD") or healthy(who, how, there)),
+        "by carol gets 200",
     ),
     "carol puts": (
         guard(health=lambda who, how, there: (who, how) == ("carol", "PUT") or healthy(who, how, there)),
@@ -447,6 +456,10 @@ WRONG_DOORS: dict[str, tuple[dict[str, Any], str]] = {
     "only GET is guarded": (
         {"client_auth": "optional", "app": lambda req: asks(req) if req.method == "GET" else Reply("in")},
         "shows no certificate, at POST",
+    ),
+    "alice may look, and do nothing": (
+        {"client_auth": "required", "app": lambda req: "in" if req.method == "GET" else Reply("", status=405)},
+        r"is turned away \(405\) at",
     ),
     "only what is near is guarded": (
         {"client_auth": "optional", "app": lambda req: asks(req) if req.path.count("/") < 3 else Reply("in")},
