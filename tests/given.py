@@ -5,13 +5,14 @@ import os
 import re
 import shutil
 import subprocess
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mtlslab import Answer, CertificateAuthority, Credential, Server, request
+from mtlslab import Answer, CertificateAuthority, Credential, Server, credentials, request
 from mtlslab.notebook.exercises import guard
 from mtlslab.profiles import CLIENT, SERVER
 
@@ -29,6 +30,20 @@ def no_waiting_for_the_disk() -> Iterator[None]:
     """Leave it to the system when it writes: what a save survives is tried by killing it, and not by a power cut."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def few_rsa_keys() -> Iterator[None]:
+    """Have eight RSA keys take turns: to find the primes of one takes longer than most tests."""
+    make, made = credentials._KEY_MAKERS["rsa-2048"], deque[credentials.PrivateKey](maxlen=8)
+
+    def take_turns() -> credentials.PrivateKey:
+        made.append(make() if len(made) < 8 else made[0])
+        return made[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(credentials._KEY_MAKERS, "rsa-2048", take_turns)
         yield
 
 

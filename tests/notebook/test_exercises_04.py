@@ -27,7 +27,7 @@ from mtlslab.notebook.exercises.page_04 import CLIENT_AUTH, SERVER_AUTH
 from mtlslab.profiles import ISSUING_CA, SERVER
 
 OTHERS: list[Any] = [0, "", "ca.crt", b"", [], {}, object(), Path("ca.crt"), lambda: None, int, mock.ANY, mock.Mock()]
-CA = CertificateAuthority.create("example-ca", key_type="rsa-2048")
+CA = CertificateAuthority.create("example-ca")
 
 
 @pytest.fixture(autouse=True)

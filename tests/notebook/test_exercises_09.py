@@ -13,6 +13,7 @@ import needed_programs
 import notebook_form
 from mtlslab import CertificateAuthority
 from mtlslab.notebook import exercises, programs
+from mtlslab.profiles import SERVER
 from notebook_rules import Notebook
 
 PAGE = notebook_form.NOTEBOOKS / "09-openssl-node-and-curl.ipynb"
@@ -45,7 +46,9 @@ def test_anything_else_gets_a_hint(name: str) -> None:
 def today(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The page's folder, and beside it a CA of the same name that somebody else made."""
     folder = tmp_path_factory.mktemp("page") / "lab-09" / "openssl"
-    CertificateAuthority.create("example-ca").save(folder)
+    ca = CertificateAuthority.create("example-ca")
+    ca.save(folder)
+    ca.issue("localhost", SERVER, names=["localhost"]).save(folder, "server")
     CertificateAuthority.create("example-ca").save(folder / "namesake")
     with contextlib.chdir(folder.parent.parent):
         yield Path("lab-09") / "openssl"
@@ -99,6 +102,8 @@ def test_alices_certificate_is_accepted(today: Path, changes: dict[str, str]) ->
         ({"subject": "/OU=alice"}, "not CN=alice"),
         ({"key": "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024"}, "is weak"),
         ({"days": "30 -sha1"}, "weak"),
+        ({"key": "openssl pkey -in ca.key"}, "its key is that of ca.crt"),
+        ({"key": "openssl pkey -in server.key"}, "its key is that of server.crt"),
         ({"days": "365"}, "365 days"),
         ({"days": "31"}, "31 days"),
         ({"days": "36500"}, "36500 days"),

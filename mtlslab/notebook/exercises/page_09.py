@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import tempfile
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path, PosixPath, WindowsPath
 from typing import Any
@@ -40,6 +41,11 @@ def client_by_openssl(answer: Any) -> str:
         names == [(NameOID.COMMON_NAME, "alice")],
         "the subject is not CN=alice: see -subj when you make the CSR",
     )
+    for other in folder.glob("*.crt"):
+        with suppress(errors.MtlslabError):
+            one = read_certificates(other)[0]
+            theirs = one.subject != alice.subject and one.public_key() == alice.public_key()
+            expect(not theirs, f"its key is that of {other.name}: alice could sign in the other's name. Make her own")
     try:
         said = doors(shown, root, "alice")
     except ssl.SSLError as error:
