@@ -1,10 +1,10 @@
 """The checkers of notebook 07 try what they are given on handshakes that it has not seen."""
 # ruff: noqa: ARG005 (a wrong answer may well ignore what it is given)
 
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
-from functools import cache
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256, sha384
 from typing import Any
 from unittest import mock
@@ -16,16 +16,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from mtlslab import CertificateAuthority, Credential
-from mtlslab.handshake import Transcript, record
+from mtlslab.handshake import Transcript
 from mtlslab.notebook import exercises
-from mtlslab.profiles import CLIENT, SERVER
 
 OTHER_KINDS = [object(), 3.5, [], b"", "x" * 1000, True, {}, int, mock.ANY, mock.MagicMock(), lambda *_: None]
 
 
-@pytest.mark.parametrize("checker", ["opens_records", "verifies_client", "no_certificate_crossed"])
+@pytest.mark.parametrize("checker", ["opens_records", "verifies_client", "guards_second_visit"])
 def test_any_answer_gets_a_hint(checker: str) -> None:
     """Whatever the answer is, a checker has something to say, and never raises."""
     assert exercises.CHECKERS[checker](None).text.startswith("Not attempted yet")
@@ -204,11 +203,6 @@ def _any_of_the_chain(transcript: Transcript, ca: x509.Certificate) -> bool:
     return False
 
 
-def _remembering() -> Callable[[Transcript, x509.Certificate], bool]:
-    known: dict[int, bool] = {}
-    return lambda transcript, ca: known.setdefault(id(transcript), verify_client(transcript, ca))
-
-
 def _believes_the_name(transcript: Transcript, ca: x509.Certificate) -> bool:
     return there(transcript) and (
         transcript.message("Certificate", "client").fields["certificates"][0].issuer == ca.subject
@@ -224,7 +218,6 @@ def _believes_the_name(transcript: Transcript, ca: x509.Certificate) -> bool:
         (lambda transcript, ca: there(transcript) and issued(transcript, ca), "whoever"),
         (lambda transcript, ca: there(transcript) and proved(transcript), "make a CA of that name"),
         (_any_of_the_chain, "a copy of a friend's behind it"),
-        (_remembering(), ""),
         (_believes_the_name, "make a CA of that name"),
         (lambda transcript, ca: there(transcript) and transcript.alert is None, ""),
         (lambda transcript, ca: transcript.alert is None and issued(transcript, ca), ""),
@@ -243,6 +236,21 @@ def test_a_verifier_of_one_half_is_wrong(wrong: Any, hint: str) -> None:
     assert hint in said.text
 
 
+def test_what_a_verifier_is_given_dies_with_each_call() -> None:
+    """Whoever remembers handshakes by `id()` would take the next one for the last."""
+    given: list[weakref.ref[Transcript]] = []
+    alive: list[object] = []
+
+    def verifies(transcript: Transcript, ca: x509.Certificate) -> bool:
+        alive.extend(filter(None, [one() for one in given]))
+        given.append(weakref.ref(transcript))
+        return True
+
+    assert exercises.verifies_client(verifies).correct is False
+    assert len(given) > 5
+    assert not alive
+
+
 def test_a_verifier_that_hashes_otherwise_turns_honest_clients_away() -> None:
     """The transcript hash is the cipher suite's."""
 
@@ -258,84 +266,217 @@ def test_a_verifier_that_hashes_otherwise_turns_honest_clients_away() -> None:
     assert "sent away" in exercises.verifies_client(wrong).text
 
 
-# In without a certificate
+# Guard the second visit
 
 
-@cache
-def ends() -> tuple[CertificateAuthority, Credential, Credential]:
-    ca = CertificateAuthority.create("example-ca")
-    return ca, ca.issue("localhost", SERVER, names=["localhost"]), ca.issue("client", CLIENT)
+Visits = list[tuple[datetime, Transcript]]
+Trusted = list[tuple[x509.Certificate, x509.CertificateRevocationList]]
+HOUR = timedelta(hours=1)
 
 
-def visit(**options: Any) -> Transcript:
-    ca, server, client = ends()
-    return record(server, ca.certificate, client, **options)
+def last_full(visits: Visits) -> tuple[datetime, Transcript]:
+    return [visit for visit in visits if not visit[1].resumed and visit[1].alert is None][-1]
 
 
-RESUMED: list[dict[str, Any]] = [{}, {"tls": "1.2"}, {"alpn": ["h2"]}, {"server_group": "secp384r1"}]
+def recent(moment: datetime, now: datetime) -> bool:
+    return timedelta(0) <= now - moment <= HOUR
 
 
-@pytest.mark.parametrize("options", RESUMED, ids=str)
-def test_two_visits_to_a_server_that_insists_are_right(options: dict[str, Any]) -> None:
-    """Also with TLS 1.2, whose resumption sends no certificate either; and with other options of `record`."""
-    first = visit(**options)
-    first.resume()
-    again = first.resume()
-    said = exercises.no_certificate_crossed((first, again))
+def shown(full: Transcript) -> x509.Certificate | None:
+    sent = [m for m in full.messages if (m.name, m.sender) == ("Certificate", "client")]
+    return next(iter(sent[0].fields["certificates"]), None) if sent else None
+
+
+def valid(certificate: x509.Certificate, now: datetime) -> bool:
+    return certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
+
+
+def by_signature(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
+    with suppress(ValueError, TypeError, InvalidSignature):
+        certificate.verify_directly_issued_by(ca)
+        return True
+    return False
+
+
+def listed(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> bool:
+    return crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
+
+
+def vouched(certificate: x509.Certificate, trusted: Trusted, issued: Any = by_signature) -> bool:
+    """Whether one of the CAs issued it, and has not revoked it."""
+    return any(issued(certificate, ca) and not listed(crl, certificate) for ca, crl in trusted)
+
+
+def guard(
+    full: Any = last_full, recent: Any = recent, shown: Any = shown, valid: Any = valid, vouched: Any = vouched
+) -> Callable[[Visits, datetime, Trusted], bool]:
+    """The folded solution, in pieces that can be replaced."""
+
+    def still_welcome(visits: Visits, now: datetime, trusted: Trusted) -> bool:
+        moment, transcript = full(visits)
+        certificate = shown(transcript)
+        return bool(certificate and recent(moment, now) and valid(certificate, now) and vouched(certificate, trusted))
+
+    return still_welcome
+
+
+def in_one_pass(visits: Visits, now: datetime, trusted: Trusted) -> bool:
+    """Walks forward with what it knows, as a server does that keeps the state in its tickets."""
+    kept = None
+    for moment, transcript in visits:
+        names = {message.name for message in transcript.messages}
+        if "NewSessionTicket" in names and "EncryptedExtensions" in names and "CertificateVerify" in names:
+            kept = moment, shown(transcript)
+    return kept is not None and kept[1] is not None and guard(lambda _: kept, shown=lambda who: who)([], now, trusted)
+
+
+def with_the_proof(visits: Visits, now: datetime, trusted: Trusted) -> bool:
+    """Tells a refused thief by the proof, checked by hand once more."""
+    good = [(m, t) for m, t in visits if not t.resumed and (shown(t) is None or proved(t))]
+    return guard(full=lambda _: good[-1])(visits, now, trusted)
+
+
+def by_bytes(visits: Visits, now: datetime, trusted: Trusted) -> bool:
+    """Tells the issuer by its key alone, and reads each list from its first entry to its last."""
+
+    def issued(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
+        key: Any = ca.public_key()
+        with suppress(InvalidSignature):
+            key.verify(certificate.signature, certificate.tbs_certificate_bytes, ec.ECDSA(hashes.SHA256()))
+            return True
+        return False
+
+    def vouched(certificate: x509.Certificate, trusted: Trusted) -> bool:
+        lists = [{entry.serial_number for entry in crl} for ca, crl in trusted if issued(certificate, ca)]
+        return len(lists) == 1 and certificate.serial_number not in lists[0]
+
+    return guard(vouched=vouched)(visits, now, trusted)
+
+
+def by_policy(visits: Visits, now: datetime, trusted: Trusted) -> bool:
+    """Lets the library's verifier judge, and wants the list signed."""
+    moment, transcript = last_full(visits)
+    for ca, crl in trusted:
+        key: Any = ca.public_key()
+        with suppress(VerificationError, LookupError):
+            certificate = transcript.message("Certificate", "client").fields["certificates"][0]
+            PolicyBuilder().store(Store([ca])).time(now).build_client_verifier().verify(certificate, [])
+            return recent(moment, now) and crl.is_signature_valid(key) and not listed(crl, certificate)
+    return False
+
+
+def whatever_goes_wrong(visits: Visits, now: datetime, trusted: Trusted) -> bool:
+    """Minutes, `not_valid_after_utc` alone (it was valid at the handshake), and a no for every exception."""
+    while visits[-1][1].resumed or visits[-1][1].refused_by:
+        visits.pop()
+    try:
+        certificate = visits[-1][1].message("Certificate", "client").fields["certificates"][0]
+        minutes = (now - visits[-1][0]).total_seconds() / 60
+        return 0 <= minutes <= 60 and now < certificate.not_valid_after_utc and vouched(certificate, trusted)
+    except Exception:
+        return False
+
+
+@pytest.mark.parametrize("right", [guard(), in_one_pass, with_the_proof, by_bytes, by_policy, whatever_goes_wrong])
+def test_a_guard_that_looks_back_to_the_proof_is_right(right: Any) -> None:
+    """However it finds the last full handshake, the issuer and the list."""
+    said = exercises.guards_second_visit(right)
     assert said.correct, said
 
 
-def anyone(**options: Any) -> Transcript:
-    """A visit to a server that asks, and takes no for an answer."""
-    return visit(client_auth="optional", **options)
+def _any_certificate(transcript: Transcript) -> x509.Certificate | None:
+    """The last one that the client sent, whoever's it is."""
+    sent = [m for m in transcript.messages if (m.name, m.sender) == ("Certificate", "client")]
+    return sent[0].fields["certificates"][-1] if sent and sent[0].fields["certificates"] else None
 
 
-def _dressed_up() -> tuple[Transcript, Transcript]:
-    """A visit to a server that asks nobody, with the messages of another."""
-    one, other = record(ends()[1]), visit()
-    return replace(one, messages=other.messages), one.resume()
+def _first_list_of_that_name(certificate: x509.Certificate, trusted: Trusted) -> bool:
+    lists = [crl for ca, crl in trusted if ca.subject == certificate.issuer]
+    return any(by_signature(certificate, ca) for ca, _ in trusted) and not listed(lists[0], certificate)
 
 
-def _borrowed() -> tuple[Transcript, Transcript]:
-    """A visit to a server that does not insist, tied to one that does."""
-    one = anyone()
-    return replace(one, _again=visit()._again), one.resume()
+def _last_list_of_that_name(certificate: x509.Certificate, trusted: Trusted) -> bool:
+    lists = {ca.subject: crl for ca, crl in trusted}
+    return any(by_signature(certificate, ca) for ca, _ in trusted) and not listed(
+        lists[certificate.issuer], certificate
+    )
 
 
-def _read_again() -> tuple[Transcript, Transcript]:
-    one = visit()
-    return Transcript.from_bytes(one.flights, one.keylog), one.resume()
+def _by_identifier(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
+    points_to = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    return ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest == points_to
 
 
-@pytest.mark.parametrize(
-    ("wrong", "hint"),
-    [
-        (lambda: (visit(), visit()), "still sends a certificate"),
-        (lambda: visit().resume(), "the answer is a pair"),
-        (lambda: (visit(),), "the answer is a pair"),
-        (lambda: [visit(), visit().resume()], "the answer is a pair"),
-        (lambda: (visit(), visit().resume()), "not from this first one"),
-        (lambda: (record(ends()[1]), record(ends()[1]).resume()), "asks nobody"),
-        (lambda: (one := record(ends()[1]), one.resume()), "asks nobody"),
-        (lambda: (one := visit(client_auth="none"), one.resume()), "asks nobody"),
-        (lambda: (visit(), record(ends()[1], ends()[0].certificate)), "refused by the server"),
-        (lambda: (one := visit(), one), "still sends a certificate"),
-        (lambda: (visit(), Transcript.from_bytes(visit().flights[:1])), "did not get to its end"),
-        (lambda: (visit(), mock.MagicMock(spec=Transcript)), "both are transcripts"),
-        (lambda: (visit().resume(), visit().resume()), "asks nobody"),
-        (lambda: (one := anyone(), one.resume()), "shows nothing gets in"),
-        (lambda: (one := anyone(tls="1.2"), one.resume()), "shows nothing gets in"),
-        (_dressed_up, "asks nobody"),
-        (_borrowed, "cannot be tried again"),
-        (_read_again, "cannot be tried again"),
-        (
-            lambda: (one := record(ends()[1], ends()[0].certificate, None, client_auth="optional"), one.resume()),
-            "proves",
-        ),
-    ],
-)
-def test_another_pair_is_told_what_is_missing(wrong: Callable[[], Any], hint: str) -> None:
-    """A server that never asked, a ticket from another visit, a visit that was refused: each has its hint."""
-    said = exercises.no_certificate_crossed(wrong())
+def _first_ca(certificate: x509.Certificate, trusted: Trusted) -> bool:
+    return vouched(certificate, trusted[:1])
+
+
+def _every_list(certificate: x509.Certificate, trusted: Trusted) -> bool:
+    issued = any(by_signature(certificate, ca) for ca, _ in trusted)
+    return issued and not any(listed(crl, certificate) for _, crl in trusted)
+
+
+def asked(transcript: Transcript) -> bool:
+    return any(message.name == "CertificateRequest" for message in transcript.messages)
+
+
+def _remembers() -> Callable[[Visits, datetime, Trusted], bool]:
+    known: dict[Any, bool] = {}
+    return lambda visits, now, trusted: known.setdefault(shown(last_full(visits)[1]), guard()(visits, now, trusted))
+
+
+WRONG_GUARDS: list[tuple[Any, str]] = [
+    (lambda visits, now, trusted: True, "good for ever"),
+    (lambda visits, now, trusted: False, "has to prove it all again"),
+    (guard(full=lambda visits: visits[-1]), "has to prove it all again"),  # a resumed one shows no certificate
+    (guard(full=lambda visits: (visits[-1][0], last_full(visits)[1])), "good for ever"),
+    (guard(full=lambda visits: visits[0]), "proved itself anew"),
+    (guard(full=lambda visits: (last_full(visits)[0], visits[0][1])), "sent away for the old one"),
+    (guard(full=lambda visits: (visits[0][0], last_full(visits)[1])), "proved itself anew"),
+    (guard(full=lambda visits: [v for v in visits if not v[1].resumed][-1]), "makes an old ticket young"),
+    (guard(full=lambda visits: [v for v in visits if shown(v[1]) and not v[1].alert][-1]), "raised IndexError"),
+    (guard(full=lambda visits: ([v for v in visits if shown(v[1]) and not v[1].alert] or visits)[-1]), "earlier"),
+    (guard(full=lambda visits: ([v for v in visits if shown(v[1])] or visits)[-1]), ""),
+    (lambda visits, now, trusted: not visits[-1][1].alert and guard()(visits, now, trusted), "spoils the ticket"),
+    (lambda visits, now, trusted: not asked(last_full(visits)[1]) or guard()(visits, now, trusted), "not asked"),
+    (lambda visits, now, trusted: not shown(last_full(visits)[1]) or guard()(visits, now, trusted), "showed nothing"),
+    (lambda visits, now, trusted: not trusted or guard()(visits, now, trusted), "keep coming"),
+    (guard(recent=lambda moment, now: True), "good for ever"),
+    (guard(recent=lambda moment, now: now - moment <= HOUR), "clock is set back"),
+    (guard(recent=lambda moment, now: abs(now - moment) <= HOUR), "clock is set back"),
+    (guard(recent=lambda moment, now: (now - moment).seconds <= 3600), "copied yesterday"),
+    (guard(recent=lambda moment, now: now - moment <= timedelta(days=7)), "good for ever"),
+    (guard(recent=lambda moment, now: timedelta(0) <= now - moment <= HOUR * 1.1), "longer than the hour"),
+    (guard(recent=lambda moment, now: timedelta(0) <= now - moment <= HOUR / 1.1), "after 58 minutes"),
+    (guard(recent=lambda moment, now: recent(moment, datetime.now(UTC))), "has to prove it all again"),
+    (guard(valid=lambda certificate, now: True), "outlives the certificate"),
+    (guard(valid=lambda certificate, now: valid(certificate, datetime.now(UTC))), "outlives the certificate"),
+    (guard(valid=lambda certificate, now: valid(certificate, now + HOUR)), "ends in ten minutes"),
+    (guard(valid=lambda certificate, now: now >= certificate.not_valid_before_utc), "outlives the certificate"),
+    (guard(shown=_any_certificate), "vouches for a stranger"),
+    (guard(shown=lambda t: t.message("Certificate").fields["certificates"][0]), "outlives"),  # the server's
+    (guard(shown=lambda t: t.message("Certificate", "client").fields["certificates"][0]), "raised"),
+    (guard(vouched=lambda *_: True), "stranger"),
+    (guard(vouched=lambda certificate, trusted: any(by_signature(certificate, ca) for ca, _ in trusted)), "back door"),
+    (guard(vouched=lambda certificate, trusted: not any(listed(crl, certificate) for _, crl in trusted)), ""),
+    (guard(vouched=lambda c, trusted: vouched(c, trusted, lambda c, ca: c.issuer == ca.subject)), "names and numbers"),
+    (guard(vouched=lambda c, trusted: vouched(c, trusted, _by_identifier)), "names and numbers"),
+    (guard(vouched=_every_list), "throw out the clients of another"),
+    (guard(vouched=_first_list_of_that_name), "throw out"),
+    (guard(vouched=_last_list_of_that_name), "list of a namesake"),
+    (guard(vouched=_first_ca), ""),
+    (_remembers(), ""),
+    (lambda visits, now, trusted: int(guard()(visits, now, trusted)), "returned int"),
+    (lambda visits, now, trusted: guard()(visits, now, trusted) or None, "returns None"),
+    (lambda visits, now, trusted: not guard()(visits, now, trusted), ""),
+    (lambda visits, now, trusted: mock.ANY, "not bool"),
+    (lambda visits: True, "TypeError"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "hint"), WRONG_GUARDS)
+def test_a_guard_that_overlooks_something_is_wrong(wrong: Any, hint: str) -> None:
+    """The hint says who comes in, or who is sent away for nothing."""
+    said = exercises.guards_second_visit(wrong)
     assert said.correct is False
     assert hint in said.text

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import random
-import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
+from cryptography import x509
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from mtlslab import contexts, new_private_key
+from mtlslab import new_private_key
 from mtlslab.authority import CertificateAuthority
 from mtlslab.credentials import Credential
 from mtlslab.handshake import Transcript, record
 from mtlslab.handshake.codepoints import CIPHER_SUITES
-from mtlslab.handshake.recording import _Ends
 from mtlslab.handshake.records import traffic_keys
-from mtlslab.notebook.exercises.judges import (
-    Case,
-    Guarded,
-    NotYet,
-    checker,
-    expect,
-    fresh_name,
-    genuine,
-    handshake,
-    try_cases,
-)
+from mtlslab.notebook.exercises.judges import Case, Guarded, checker, expect, fresh_name, try_cases
 from mtlslab.profiles import CLIENT, SERVER
 
-__all__ = ["no_certificate_crossed", "opens_records", "verifies_client"]
+__all__ = ["guards_second_visit", "opens_records", "verifies_client"]
 
 # --- open any record -------------------------------------------------------------------------------
 
@@ -156,50 +148,132 @@ def _mirrored(transcript: Transcript) -> Transcript:
     return _changed(transcript, lambda m: proof if (m.name, m.sender) == ("CertificateVerify", "client") else m)
 
 
-# --- in without a certificate ----------------------------------------------------------------------
+# --- guard the second visit ------------------------------------------------------------------------
 
 
-@checker("a pair of transcripts: of the first visit and of the second")
-def no_certificate_crossed(answer: Any) -> str:
-    """Want two visits to a server that insists: a full one, and one that resumes it."""
-    pair = genuine(answer, tuple, "the answer is a pair: (the first visit, the second)")
-    expect(len(pair) == 2, "the answer is a pair: (the first visit, the second)")
-    for one in pair:
-        genuine(one, Transcript, "both are transcripts, as record and resume return them")
-    first, second = (Transcript.from_bytes(one.flights, one.keylog) for one in pair)  # what crossed, and nothing else
-    names = {(message.sender, message.name) for message in first.messages}
-    expect(("server", "CertificateRequest") in names, "the server of the first visit asks nobody: it lets anyone in")
-    expect(("client", "CertificateVerify") in names, "at the first visit the client proves nothing")
-    for visit in (first, second):
-        expect(visit.alert is None, f"a visit was refused by the {visit.refused_by} with {visit.alert}")
-    senders = {message.sender for message in second.messages if message.name == "Certificate"}
-    expect(not senders, f"at the second visit the {' and the '.join(sorted(senders))} still sends a certificate")
-    expect(second.resumed, "the second visit did not get to its end")
-    expect(_resumes(second, first), "the second visit's ticket is not from this first one")
-    expect(first.flights != second.flights, "these are not two visits")
-    _expect_insistence(pair[0], first)
-    return (
-        "a resumed handshake sends no certificates, and nobody looks at them again. Both sides go on from the secret "
-        "of the first handshake, in which the client proved who it is"
-    )
+@checker("a function of visits, a moment, and pairs of a CA's certificate and its CRL, to True or False")
+def guards_second_visit(answer: Any) -> str:
+    """A function that says whether a server may let in whoever shows the ticket of the last of some visits."""
+    visits = cache(_Visits)
+    try_cases(answer, lambda: visits().cases())
+    return "who had proved themselves lately came in again; who was revoked, expired or disowned since did not"
 
 
-def _resumes(second: Transcript, first: Transcript) -> bool:
-    tickets = [m.fields["ticket"] for m in first.messages if m.name == "NewSessionTicket" and m.opened]
-    shown = second.message("ClientHello").raw
-    return any(bytes(ticket) in shown for ticket in tickets)
+_Trusted = list[tuple[x509.Certificate, x509.CertificateRevocationList]]
+_Row = tuple[str, str, str, _Trusted]
+"""A case: what it is, what another answer lets happen, the log of visits, and whom the server trusts now."""
 
 
-def _expect_insistence(recorded: Transcript, crossed: Transcript) -> None:
-    """Knock at the server of a recorded visit, as nobody and as a stranger."""
-    ends = getattr(recorded._again, "__self__", None)
-    if not isinstance(ends, _Ends) or not _resumes(recorded.resume(), crossed):
-        raise NotYet("the first visit cannot be tried again: take it as record returns it")
-    stranger = CertificateAuthority.create("stranger-ca").issue(fresh_name(), CLIENT)
-    for who, shown in {"shows nothing": None, "comes from an unknown CA": stranger}.items():
-        client = contexts.common(ssl.PROTOCOL_TLS_CLIENT)
-        contexts.trust(client, crossed.message("Certificate", "server").fields["certificates"][:1])
-        if shown:
-            contexts.show(client, shown)
-        refused = handshake(client, ends.server, ends.server_name).refused
-        expect(bool(refused), f"its server does not insist: who {who} gets in as well, and the proof was a courtesy")
+class _Visits:
+    """Visits to one server, each recorded, and what has become of their certificates since."""
+
+    def __init__(self) -> None:
+        self.ca, self.other = map(CertificateAuthority.create, ("example-ca", "other-ca"))
+        self.server = self.ca.issue("localhost", SERVER, names=["localhost"])
+        self.alice, self.bob, self.brief = (self.ca.issue(fresh_name(), CLIENT, days=n) for n in (365, 365, 1))
+        self.full = {"alice": self._visit(self.alice), "bob": self._visit(self.bob), "brief": self._visit(self.brief)}
+        self.again = {name: transcript.resume() for name, transcript in self.full.items()}
+        self.full["thief"] = self._visit(Credential(self.alice.certificate, new_private_key()))
+        self.full["stranger"] = self._visit(*_with_a_copy_of(self.alice))
+        self.full["nobody"] = record(self.server, self.ca.certificate, client_auth="optional")
+        self.full["not asked"] = record(self.server)
+
+    def _visit(self, shown: Credential, trusted: CertificateAuthority | None = None) -> Transcript:
+        return record(self.server, (trusted or self.ca).certificate, shown)
+
+    def cases(self) -> Iterator[Case]:
+        """Yield the cases, each on a day of its own. Alice and bob are valid on all of them; brief's end is near."""
+        for wants, rows in ((True, self._welcome()), (False, self._unwelcome()), (False, self._disowned())):
+            for name, lets, log, trusted in rows:
+                now = self.brief.certificate.not_valid_after_utc + timedelta(minutes=-10 if wants else 10)
+                if "brief" not in log:
+                    now += timedelta(days=random.randrange(300), seconds=random.randrange(86400))
+                yield Case(name, wants, lets, (self._played(log, now), now, trusted))
+
+    def _played(self, log: str, now: datetime) -> list[tuple[datetime, Transcript]]:
+        """Turn a log such as "alice 50, again 5" into visits: who came about how many minutes ago, in full or again."""
+        who, visits = "", []
+        for entry in log.split(", "):
+            name, minutes = entry.rsplit(" ", 1)
+            who = who if name == "again" else name
+            transcript = (self.again if name == "again" else self.full)[who]
+            visits.append((now - timedelta(minutes=int(minutes), seconds=random.randrange(-90, 90)), transcript))
+        return visits
+
+    def _trusted(self, *revoked: Credential) -> _Trusted:
+        """Return what the server trusts: another CA, and the clients' with some of them on its list."""
+        return random.sample([self._others(), self._own(*revoked)], 2)
+
+    def _others(self) -> tuple[x509.Certificate, x509.CertificateRevocationList]:
+        return self.other.certificate, _list(self.other)
+
+    def _own(self, *revoked: Credential) -> tuple[x509.Certificate, x509.CertificateRevocationList]:
+        return self.ca.certificate, _list(self.ca, *revoked)
+
+    def _welcome(self) -> Iterator[_Row]:
+        honest, now = "whoever does nothing wrong has to prove it all again", self._trusted()
+        yield "a client of ten minutes ago", honest, "alice 10", now
+        yield "a client back after 58 minutes", honest, "bob 58, again 20", [self._own()]
+        yield "a client whose certificate ends in ten minutes", honest, "brief 20", now
+        anew = "alice 140, again 110, bob 50, again 5"
+        yield "a client that proved itself anew 50 minutes ago", honest, anew, now
+        renewed = "who has a new certificate is sent away for the old one"
+        yield "a client that replaced a certificate that is revoked now", renewed, anew, self._trusted(self.alice)
+        lets = "a thief who is refused spoils the ticket of the owner"
+        yield "a client of 40 minutes ago, with a thief refused since", lets, "alice 40, thief 10", now
+        others = [(ca.certificate, _list(ca, self.alice)) for ca in (self.other, _namesake(self.ca))]
+        lets = "one CA can throw out the clients of another"
+        yield "a client whose serial number is on other CAs' lists alone", lets, "alice 10", [*others, self._own()]
+
+    def _unwelcome(self) -> Iterator[_Row]:
+        now, forever = self._trusted(), "with a new ticket at each visit, the first proof is good for ever"
+        often = ", ".join(f"again {minutes}" for minutes in range(63, 0, -7))
+        yield "the tenth visit in 70 minutes, all on one proof", forever, f"alice 70, {often}", now
+        yield "a client of 62 minutes ago", "a proof counts for longer than the hour", "alice 62, again 40", now
+        yield "a client of yesterday", "a ticket that was copied yesterday is good today", "bob 1470", now
+        ahead = "after a clock is set back, a ticket is good for longer than it should be"
+        yield "a client whose full handshake is still to come", ahead, "alice -20", now
+        expired = "a ticket outlives the certificate that it stands for"
+        yield "a client whose certificate has expired since", expired, "brief 30, again 20", now
+        anybody = "whoever showed nothing then gets in now"
+        yield "a client that was asked, and showed nothing", anybody, "nobody 10", now
+        yield "a client that was not asked", anybody, "not asked 10", now
+        lets = "who shows nothing gets in by somebody's earlier certificate"
+        yield "a client that showed one, and none in the last full handshake", lets, "alice 40, not asked 10", now
+        lets = "a thief with a copied certificate makes an old ticket young"
+        yield "a client of 70 minutes ago, with a thief refused since", lets, "alice 70, thief 10", now
+        lets = "a copy that anybody has vouches for a stranger"
+        yield "a stranger with a copy of a friend's behind its own", lets, "stranger 10", now
+
+    def _disowned(self) -> Iterator[_Row]:
+        lets = "who was thrown out comes in by the back door"
+        yield "a client that has been revoked since", lets, "alice 50, bob 30, again 10", self._trusted(self.bob)
+        gone = "clients of a CA that you have taken away keep coming"
+        yield "a client whose CA was taken away", gone, "alice 30", [self._others()]
+        yield "a client, when no CA is trusted any more", gone, "bob 30, again 5", []
+        namesakes = [(ca.certificate, _list(ca)) for ca in map(_namesake, [self.ca] * 2)]
+        lets = "anybody can make a CA with all these names and numbers, and another key"
+        yield "a client whose CA was replaced by a namesake", lets, "bob 30, again 5", [namesakes[0], self._others()]
+        lets = "it is looked up on the list of a namesake, and anybody can sign that"
+        among = [namesakes[0], self._own(self.alice), namesakes[1]]
+        yield "a revoked client whose CA has namesakes", lets, "alice 30", among
+
+
+def _namesake(ca: CertificateAuthority) -> CertificateAuthority:
+    """Make a CA that differs in nothing but its key, with the same number and key identifier as well."""
+    own, key = ca.certificate, new_private_key()
+    builder = x509.CertificateBuilder(own.issuer, own.subject, key.public_key(), own.serial_number)
+    builder = builder.not_valid_before(own.not_valid_before_utc).not_valid_after(own.not_valid_after_utc)
+    for extension in own.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    return CertificateAuthority(builder.sign(key, hashes.SHA256()), key)
+
+
+def _list(ca: CertificateAuthority, *revoked: Credential) -> x509.CertificateRevocationList:
+    """Sign a CA's list, with the numbers of these certificates, of whichever CA, and one that is nobody's."""
+    builder = x509.CertificateRevocationListBuilder().issuer_name(ca.certificate.subject)
+    now = datetime.now(UTC)
+    builder = builder.last_update(now - timedelta(hours=1)).next_update(now + timedelta(days=400))
+    for number in (x509.random_serial_number(), *(one.certificate.serial_number for one in revoked)):
+        builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder(number, now).build())
+    return builder.sign(ca.private_key, hashes.SHA256())
