@@ -253,6 +253,15 @@ def test_three_faults_are_named(page: Path) -> None:
     """The names that `mystery` staged, in their order."""
     assert page.is_dir()
     assert exercises.named_faults(list(page_08._MYSTERY)).correct
+    assert exercises.named_faults(tuple(page_08._MYSTERY)).correct
+
+
+def test_a_fault_that_looks_the_same_is_as_good_a_name(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can tell from both logs whether the client's certificate has the wrong purpose, or its CA."""
+    monkeypatch.setattr(page_08, "_POOL", ("wrong-purpose-client", "expired-client", "unknown-client-ca"))
+    exercises.mystery(5, page)
+    twin = {"wrong-purpose-client": "client-ca-for-servers-only"}
+    assert exercises.named_faults([twin.get(name, name) for name in page_08._MYSTERY]).correct
 
 
 def test_every_number_has_its_faults_and_they_can_be_told_apart(tmp_path: Path) -> None:
@@ -261,7 +270,6 @@ def test_every_number_has_its_faults_and_they_can_be_told_apart(tmp_path: Path) 
     assert len({repr(exercises.mystery(number, tmp_path)) for number in range(4)}) > 2
     seen: dict[str, str] = {}
     for name in page_08._POOL:
-        page_08._MYSTERY[:] = []
         with faults.stage(name, tmp_path) as case:
             answer, visit = case.request(), case.server.visits[-1]
         assert answer.refusal
@@ -276,7 +284,6 @@ def test_every_number_has_its_faults_and_they_can_be_told_apart(tmp_path: Path) 
         (lambda right: right[::-1], "not the three"),
         (lambda right: right[:2], "a list of three names"),
         (lambda right: [*right, "expired-client"], "a list of three names"),
-        (tuple, "a list of three names"),
         (lambda right: [right[0]] * 3, "not the three"),
         (lambda right: [*right[:2], "wrong-host"], "not the three"),
         (lambda right: [*right[:2], "expired"], "the gallery has no 'expired'"),
