@@ -241,10 +241,20 @@ def segments(path: str) -> bool:
     )
 
 
+def unless_it_is_none(who: Any) -> Any:
+    """Take whoever has a name for somebody, as the page says: nobody is None, or not there."""
+    return "" if who is None else who or "the nameless"
+
+
+async def by_none(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    await guard(who=lambda scope: unless_it_is_none(who_asks(scope)))(scope, receive, send)
+
+
 @pytest.mark.parametrize(
     "right",
     [
         guard(),
+        by_none,
         guard(nobody=HTTPStatus.UNAUTHORIZED),
         guard(refused=404),
         guard(plain=segments),
@@ -252,7 +262,16 @@ def segments(path: str) -> bool:
         guard(path=lambda s: s["raw_path"].decode()),
         guard(method=lambda s: "GET" if s["method"] == "HEAD" else s["method"]),
     ],
-    ids=["by a pattern", "an HTTPStatus", "with 404", "by segments", "a class", "by the raw path", "HEAD as GET"],
+    ids=[
+        "by a pattern",
+        "None is nobody",
+        "an HTTPStatus",
+        "with 404",
+        "by segments",
+        "a class",
+        "by the raw path",
+        "HEAD as GET",
+    ],
 )
 def test_a_right_guard_is_right(right: Callable[..., Any]) -> None:
     """Patterns, segments, the path as it came, another status from 400 to 499, a class: all are right."""
@@ -299,6 +318,11 @@ def who_asks(scope: dict[str, Any]) -> Any:
 
 def healthy(who: Any, how: str, there: str) -> bool:
     return bool(who) and (how, there) == ("GET", "/health")
+
+
+async def crooked_first(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    plain = re.fullmatch(PLAIN, scope["path"])
+    await guard(nobody=401 if plain else 400)(scope, receive, send)
 
 
 class Whatever(int):
@@ -353,8 +377,11 @@ WRONG_GUARDS: dict[str, tuple[Callable[..., Any], str]] = {
         guard(health=lambda who, method, path: bool(who) and method == "GET" and path.startswith("/health")),
         "begins alike|carol",
     ),
-    "403 for nobody": (guard(nobody=403), "401"),
-    "500 for the refused": (guard(refused=500), "Not yet"),
+    "403 for nobody": (guard(nobody=403), "gets 403, and 401 is wanted: nobody, wherever it is, gets 401"),
+    "nobody's path looked at first": (crooked_first, "gets 400, and 401 is wanted: nobody, wherever it is, gets 401"),
+    "None is somebody": (guard(who=lambda scope: str(who_asks(scope))), "by nobody gets"),
+    "500 for the refused": (guard(refused=500), "gets 500: refuse with a status from 400 to 499"),
+    "a redirect for the refused": (guard(refused=302), "gets 302: refuse with a status from 400 to 499"),
     "200 for the refused": (guard(refused=200), "gets 200"),
     "nobody is let in": (guard(nobody=200), "401"),
     "a header": (

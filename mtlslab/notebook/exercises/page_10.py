@@ -179,7 +179,11 @@ def _forged(certificate: x509.Certificate, old: bytes, new: bytes) -> x509.Certi
 
 @dataclass(frozen=True)
 class _Call:
-    """One call of an ASGI application. Fields: `who`, `method`, `raw` (the path as sent), `allowed`, `lets`."""
+    """One call of an ASGI application.
+
+    Fields: `who`, `method`, `raw` (the path as sent), `allowed`, `lets`, `headers`, `without`: "who" or "state", where
+    that is not in the scope.
+    """
 
     who: str | None
     method: str
@@ -187,11 +191,12 @@ class _Call:
     allowed: bool
     lets: str = ""
     headers: tuple[tuple[bytes, bytes], ...] = ()
-    stateless: bool = False
+    without: str = ""
 
     def __str__(self) -> str:
         sent = "".join(f" with {name.decode()}: {value.decode()}" for name, value in self.headers)
-        return f"{self.method} {self.raw} by {self.who or 'nobody'}{sent}"
+        without = f", with no {self.without} in the scope" if self.without else ""
+        return f"{self.method} {self.raw} by {self.who or 'nobody'}{sent}{without}"
 
     def scope(self) -> dict[str, Any]:
         path, _, query = self.raw.partition("?")
@@ -209,7 +214,7 @@ class _Call:
             "client": ("127.0.0.1", 40000),
             "server": ("127.0.0.1", 3000),
             "extensions": {},
-            **({} if self.stateless else {"state": {"who": self.who} if self.who is not None else {}}),
+            **({} if self.without == "state" else {"state": {} if self.without == "who" else {"who": self.who}}),
         }
 
 
@@ -254,12 +259,15 @@ async def _status(application: Callable[..., Any], call: _Call) -> object:
 def _judge(call: _Call, status: object) -> None:
     if type(status) is not int and not isinstance(status, HTTPStatus):
         raise NotYet(f"{call}: {status if isinstance(status, str) else f'the status is {status!r}'}")
+    answered = 200 <= status < 300
     if call.allowed:
-        expect(200 <= status < 300, f"{call} is allowed, and gets {status}: an honest caller stays outside")
+        expect(answered, f"{call} is allowed, and gets {status}: an honest caller stays outside")
     elif not call.who:
-        expect(status == 401, f"{call} gets {status}, and 401 is wanted: {call.lets or 'nobody is somebody'}")
+        lets = call.lets if answered else "nobody, wherever it is, gets 401"
+        expect(status == 401, f"{call} gets {status}, and 401 is wanted: {lets}")
     else:
-        expect(400 <= status < 500, f"{call} gets {status}: {call.lets or 'what no rule allows is allowed'}")
+        lets = call.lets if answered else "refuse with a status from 400 to 499"
+        expect(400 <= status < 500, f"{call} gets {status}: {lets}")
 
 
 def _honest() -> Iterator[_Call]:
@@ -311,9 +319,9 @@ _KNOWN_PATHS = ("/reports", "/reports/1", "/admin", "/admin/users", "/health")
 def _attacks() -> Iterator[_Call]:
     """Yield what must be refused."""
     for path in ("/", "/reports", "/reports/1", "/admin", "/health", "/nothing", "//admin", "/%61dmin"):
-        for who, stateless in ((None, False), (None, True), ("", False)):
+        for without in ("", "who", "state"):
             lets = "who has no name is let in" if path != "/health" else "/health is for everybody known"
-            yield _Call(who, "GET", path, False, lets, stateless=stateless)
+            yield _Call(None, "GET", path, False, lets, without=without)
     for who in ("alice", "bob", "mallory"):
         yield from (_Call(who, "GET", path, False, _CROOKED) for path in _CROOKED_PATHS)
         for path in (
@@ -338,7 +346,7 @@ def _attacks() -> Iterator[_Call]:
         named += ["HEAD"] * ("GET" in named)  # some take it for a GET
         if not who or method not in named:
             lets = _METHODS if who and named else "what belongs to others is anybody's"
-            yield _Call(who, method, path, False, lets if who else "")
+            yield _Call(who, method, path, False, lets if who else "who has no name is let in")
     yield from _disguises()
 
 
