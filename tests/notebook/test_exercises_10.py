@@ -1,9 +1,11 @@
 """The checkers of notebook 10 turn away the wrong answers that people give, each with a hint that helps."""
 
+import contextlib
 import re
+import shutil
 import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from mtlslab import Reply
+from mtlslab import CertificateAuthority, Reply
 from mtlslab.identity import Identity
 from mtlslab.notebook import exercises
 from mtlslab.notebook.exercises import guard as guard_module
@@ -435,6 +437,15 @@ def test_an_application_that_never_answers_is_given_up(monkeypatch: pytest.Monke
 # --- the open door --------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True, scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CertificateAuthority]:
+    """The CA that the page has made in its folder."""
+    folder, made = tmp_path_factory.mktemp("page"), CertificateAuthority.create("example-ca")
+    made.save(folder / "lab-10")
+    with contextlib.chdir(folder):
+        yield made
+
+
 def the_open_one(doors: dict[str, Any]) -> str:
     return next(name for name, door in doors.items() if door not in page_10._SAFE)
 
@@ -467,6 +478,29 @@ def test_each_open_door_can_be_mended_in_two_ways(fault: int, monkeypatch: pytes
     assert exercises.mended_door((name, doors[name])).text.startswith("Not yet: with it a caller gets in who shows no")
 
 
+def test_the_page_s_own_application_mends_it(ca: CertificateAuthority) -> None:
+    """An application that asks for the name, its authority's key and a rule lets in alice, who has all three."""
+
+    def guarded(req: Any) -> Reply:
+        name = None
+        if req.client and is_signed(req.client, ca.certificate):
+            name = Identity.of(req.client).only("URI")
+        is_alice = name == "https://callers.example/alice"
+        allowed = is_alice and req.method == "GET" and (req.path == "/" or req.path.startswith("/reports/"))
+        return Reply("", status=200 if allowed else 403 if name else 401)
+
+    name = the_open_one(exercises.four_doors())
+    said = exercises.mended_door((name, {"client_auth": "optional", "app": guarded}))
+    assert said.correct, said.text
+
+
+def test_without_the_page_s_ca_the_reader_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the cells above have not run, the checker says so."""
+    monkeypatch.chdir(tmp_path)
+    said = exercises.mended_door((the_open_one(exercises.four_doors()), {"client_auth": "required"}))
+    assert "run the cells above first" in said.text
+
+
 WRONG_DOORS: dict[str, tuple[dict[str, Any], str]] = {
     "nobody is asked": ({"client_auth": "none", "app": lambda _: "welcome"}, "shows no certificate|another authority"),
     "nobody is asked, and all are refused": ({"client_auth": "none", "app": asks}, "alice, whom it is for"),
@@ -477,6 +511,8 @@ WRONG_DOORS: dict[str, tuple[dict[str, Any], str]] = {
         {"client_auth": "optional", "app": lambda req: "in" if req.client else Reply("", status=302)},
         "Not yet",
     ),
+    "nothing": ({}, "say client_auth"),
+    "an application alone": ({"app": lambda _: "hi"}, "say client_auth"),
     "another word": ({"client_auth": "sometimes", "app": asks}, "no server starts"),
     "another option": ({"client_auth": "required", "client_ca": None}, "all that there is to change"),
     "no application": ({"client_auth": "required", "app": 7}, "without parentheses"),
@@ -529,12 +565,13 @@ def test_a_safe_door_is_not_the_open_one() -> None:
 
 
 def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The three checkers write no file and leave no thread."""
+    """The three checkers write no file beside the page's own, and leave no thread."""
+    shutil.copytree("lab-10", tmp_path / "lab-10")
     monkeypatch.chdir(tmp_path)
     before = threading.active_count()
     doors = exercises.four_doors()
     assert exercises.reads_the_caller(reader()).correct
     assert exercises.guards_the_reports(guard()).correct
     assert exercises.mended_door((the_open_one(doors), {"client_auth": "required"})).correct
-    assert list(tmp_path.iterdir()) == []
+    assert {path.name for path in tmp_path.rglob("*")} == {"lab-10", "ca.crt", "ca.key", ".solved.json"}
     assert threading.active_count() == before
