@@ -340,13 +340,13 @@ def _attacks() -> Iterator[_Call]:
     yield from (_Call("carol", "GET", path, False, "carol reads the reports") for path in ("/reports", "/reports/1"))
     yield from (_Call("alice", method, "/reports/1", False, _METHODS) for method in ("TRACE", "POSTX", "post"))
     yield from (_Call("carol", method, "/admin/users", False, _METHODS) for method in ("TRACE", "GETX", "get"))
-    for who, method, path in product((*_RULES, "mallory", None), _KNOWN_METHODS, _KNOWN_PATHS):
+    for name, method, path in product((*_RULES, "mallory", None), _KNOWN_METHODS, _KNOWN_PATHS):
         place = "/" + path.split("/")[1]
-        named = _RULES.get(who or "", {}).get(place, "").split() + ["GET"] * (path == "/health")
+        named = _RULES.get(name or "", {}).get(place, "").split() + ["GET"] * (path == "/health")
         named += ["HEAD"] * ("GET" in named)  # some take it for a GET
-        if not who or method not in named:
-            lets = _METHODS if who and named else "what belongs to others is anybody's"
-            yield _Call(who, method, path, False, lets if who else "who has no name is let in")
+        if not name or method not in named:
+            lets = _METHODS if name and named else "what belongs to others is anybody's"
+            yield _Call(name, method, path, False, lets if name else "who has no name is let in")
     yield from _disguises()
 
 
