@@ -179,9 +179,26 @@ MENDED = LINES.replace("mode request", "mode verify_if_given").replace(
     "reverse_proxy @APP@", f"{ARRIVAL}\n  reverse_proxy @APP@ {{\n    header_up Client-Cert {VALUE}\n  }}"
 )
 
+BY_CALLER = f"""
+  request_header -Upgrade
+  request_header -Connection
+  request_header -Client-Cert*
+  @known vars_regexp {{http.request.tls.client.subject}} .
+  handle @known {{
+    reverse_proxy @APP@ {{
+      header_up Client-Cert {VALUE}
+    }}
+  }}
+  handle {{
+    reverse_proxy @APP@ {{
+      header_up -Client-Cert
+    }}
+  }}"""
+
 RIGHT_CONFIGURATIONS = {
     "as in the solution": MENDED,
     "named one by one": MENDED.replace("-Client*", "-Client-Cert\n  request_header -Client-Cert-Chain"),
+    "by who calls": LINES.replace("mode request", "mode verify_if_given").replace("  reverse_proxy @APP@", BY_CALLER),
     "stripped on departure": MENDED.replace("  request_header -Upgrade\n", "").replace(
         "header_up", "header_up -Upgrade\n    header_up -Client-Cert-Chain\n    header_up"
     ),
@@ -246,6 +263,8 @@ WRONG_CONFIGURATIONS: dict[str, tuple[Any, str]] = {
     "verified only": (exercises.BROKEN.replace("mode request", "mode verify_if_given"), "strip this header"),
     "any certificate": (MENDED.replace("verify_if_given", "request"), "another CA's certificate"),
     "required": (MENDED.replace("verify_if_given", "require_and_verify"), "let in, as nobody"),
+    "the chain": (MENDED.replace("request_header -Client*\n  ", ""), "Client-Cert-Chain, RFC 9440 (seen: me and the"),
+    "the chain, not by its name": (MENDED.replace("-Client*", "-Client-Cert"), "Client-Cert-Chain, RFC 9440"),
     "upgrade": (MENDED.replace("  request_header -Upgrade\n", ""), "Upgrade: h2c"),
     "set on arrival": (
         MENDED.replace(f"    header_up Client-Cert {VALUE}\n", "").replace(

@@ -204,14 +204,22 @@ def identify(headers: Mapping[str, str]) -> str:
     return display.name(certificate.subject)
 
 
-async def _app(scope: proxies.Scope, _: object, send: Callable[[Any], Any]) -> None:
-    if scope["type"] != "http":
-        return
+def _who(headers: Mapping[str, str]) -> str:
+    """Say who is calling, and by way of which CA, as the page's application does."""
     try:
-        text, status = (
-            identify({name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}),
-            200,
-        )
+        caller = display.name(client_cert.decode(headers["client-cert"]).subject)
+        chain = headers.get("client-cert-chain")
+        return f"{caller} via {display.name(client_cert.decode(chain).subject)}" if chain else caller
+    except (KeyError, ValueError):
+        return "nobody"
+
+
+_Reader = Callable[[Mapping[str, str]], str]
+
+
+async def _answer(read: _Reader, scope: proxies.Scope, send: Callable[[Any], Any]) -> None:
+    try:
+        text, status = read({name.decode(): value.decode("latin-1") for name, value in scope["headers"]}), 200
     except failures.HeaderRefused as error:
         text, status = ("nobody", 200) if error.absent else (str(error), 400)
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"%d" % len(text))]})
@@ -243,7 +251,7 @@ class _Deployment:
 
 
 @contextmanager
-def _deployed(configuration: str, *callers: str) -> Iterator[_Deployment]:
+def _deployed(configuration: str, read: _Reader, *callers: str) -> Iterator[_Deployment]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ca = CertificateAuthority.create("example-ca")
@@ -253,10 +261,10 @@ def _deployed(configuration: str, *callers: str) -> Iterator[_Deployment]:
             ca.issue(caller, CLIENT, names=[f"{caller}.example"]).save(folder, caller)
         asked: list[set[str]] = []
 
-        async def noting(scope: proxies.Scope, receive: Any, send: Callable[[Any], Any]) -> None:
+        async def noting(scope: proxies.Scope, _: object, send: Callable[[Any], Any]) -> None:
             if scope["type"] == "http":
                 asked.append({header.decode("latin-1") for header, _ in scope["headers"]})
-            await _app(scope, receive, send)
+                await _answer(read, scope, send)
 
         try:
             with proxies.behind(noting) as app, proxies.running("caddy", configuration, folder, app) as caddy:
@@ -281,7 +289,7 @@ def mended_configuration(answer: Any) -> str:
     expect("@PORT@" in answer and "@APP@" in answer, "leave @PORT@ and @APP@ in: they stand for the two addresses")
     _expect_one_door(answer)
     me, victim = (f"caller-{secrets.token_hex(4)}" for _ in range(2))
-    with _deployed(answer, me, victim) as deployment:
+    with _deployed(answer, _who, me, victim) as deployment:
         for caller in (me, victim, None):
             _expect_served(deployment, caller)
         deployment.asked.clear()
@@ -358,7 +366,7 @@ def bob_as_alice(answer: Any) -> str:
         raise read.error
     headers = read.value
     names = {name.lower() for name in headers}
-    with _deployed(LEAKY, "bob") as deployment:
+    with _deployed(LEAKY, identify, "bob") as deployment:
         try:
             got = deployment.ask("bob", headers=headers)
         except errors.OptionRefused as error:
