@@ -1,5 +1,6 @@
 """The checkers of notebook 12 play an answer on real servers, and tell who would have been lost, and where."""
 
+import contextlib
 import itertools
 import ssl
 import threading
@@ -420,7 +421,7 @@ class Counting:
 
 
 class Dropping(Counting):
-    """Drops the old client, whose sockets Python closes once nobody holds it."""
+    """Drops the old client, whose sockets stay open until Python collects it."""
 
     def get(self, url: str) -> httpx.Response:
         return self.client.get(url)
@@ -429,16 +430,39 @@ class Dropping(Counting):
         self.client = client_of(context)
 
 
-class Waiting(Counting):
-    """Takes a new client at once, and waits for the old one's answers before it closes it."""
+class Unlocked(Counting):
+    """Counts, and has no lock: between taking a client and counting itself in, a renewal may come."""
 
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(context)
+        self.lock = contextlib.nullcontext()  # type: ignore[assignment]
+
+
+class UnlockedInOneLine(Unlocked):
     def get(self, url: str) -> httpx.Response:
-        client = self.client
-        self.flying[client] += 1
+        self.flying[client := self.client] += 1
         try:
             return client.get(url)
         finally:
             self.flying[client] -= 1
+            self.tidy(client)
+
+
+class CountedBeforehand(Unlocked):
+    """Counts itself in first, and takes the client afterwards: by then it may be another."""
+
+    def get(self, url: str) -> httpx.Response:
+        self.flying[self.client] += 1
+        client = self.client
+        try:
+            return client.get(url)
+        finally:
+            self.flying[client] -= 1
+            self.tidy(client)
+
+
+class UnlockedWaiting(Unlocked):
+    """Waits for the answers that have been counted, and has no lock."""
 
     def renew(self, context: ssl.SSLContext) -> None:
         old, self.client = self.client, client_of(context)
@@ -447,8 +471,72 @@ class Waiting(Counting):
         old.close()
 
 
+class Waiting(Counting):
+    """Takes a new client at once, and waits for the old one's answers before it closes it."""
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        with self.lock:
+            old, self.client = self.client, client_of(context)
+        while self.flying[old]:
+            threading.Event().wait(0.01)
+        old.close()
+
+
+class Again(Counting):
+    """Closes a client that nobody has counted itself in with; whoever comes too late takes the next."""
+
+    def get(self, url: str) -> httpx.Response:
+        while True:
+            client = self.client
+            with self.lock:
+                self.flying[client] += 1
+            try:
+                return client.get(url)
+            except RuntimeError:  # it was closed, and nothing was sent
+                continue
+            finally:
+                with self.lock:
+                    self.flying[client] -= 1
+                self.tidy(client)
+
+
+class Held:
+    """A client that is closed when nobody holds this any more."""
+
+    def __init__(self, client: httpx.Client) -> None:
+        self.client = client
+
+    def __del__(self) -> None:
+        self.client.close()
+
+
+class Holding:
+    """Leaves the counting to Python's own references, and closes by name."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self.renew(context)
+
+    def get(self, url: str) -> httpx.Response:
+        held = self.held
+        return held.client.get(url)
+
+    def renew(self, context: ssl.SSLContext) -> None:
+        self.held = Held(client_of(context))
+
+    def close(self) -> None:
+        self.held.client.close()
+
+
+class UnderACondition(Counting):
+    """One condition for everything, which is entered twice."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(context)
+        self.lock = threading.Condition()  # type: ignore[assignment]
+
+
 class Transports(Counting):
-    """Keeps its client, and changes the transport in it."""
+    """Keeps its client, changes the transport in it, and drops the old one."""
 
     def get(self, url: str) -> httpx.Response:
         return self.client.get(url)
@@ -563,7 +651,7 @@ class AnyName(Dropping):
         super().__init__(context)
 
 
-class Once(Dropping):
+class Once(Counting):
     """Renews once."""
 
     renewed = False
@@ -591,14 +679,18 @@ class Raising(Dropping):
 
 POOLS: dict[str, tuple[Any, str | None]] = {
     "counting": (Counting, None),
-    "dropping": (Dropping, None),
     "waiting": (Waiting, None),
-    "changing transports": (Transports, None),
+    "again": (Again, None),
+    "holding": (Holding, None),
+    "under a condition": (UnderACondition, None),
+    "counting, without a lock": (Unlocked, "between two steps of get"),
+    "in one line, without a lock": (UnlockedInOneLine, "between two steps of get"),
+    "counting first, without a lock": (CountedBeforehand, "between two steps of get"),
+    "waiting, without a lock": (UnlockedWaiting, "between two steps of get"),
     "made by a function": (partial(Counting), None),
     "closing": (Closing, "3 of 3 in flight got no answer"),
     "closing first": (ClosingFirst, "3 of 3 in flight got no answer"),
     "never": (Never, "still shows the old certificate"),
-    "hoarding": (Hoarding, "connections with the old certificate are still open"),
     "one each": (OneEach, "a new connection for each request"),
     "sent again": (Retrying, "some were sent twice|in flight got no answer"),  # which, the moment decides
     "careless": (Careless, "it takes an answer from a server that the context does not trust"),
@@ -616,8 +708,9 @@ HURRIED: dict[str, tuple[Any, str]] = {
     "locked": (Locked, "one waits for the other"),
     "lets nobody in": (WaitingLocked, "keeps everybody else waiting"),
     "hoarding": (Hoarding, "connections with the old certificate are still open"),
+    "dropping": (Dropping, "connections with the old certificate are still open"),
+    "dropping transports": (Transports, "connections with the old certificate are still open"),
 }
-del POOLS["hoarding"]
 
 
 @pytest.mark.parametrize("name", POOLS)

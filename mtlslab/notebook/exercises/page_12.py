@@ -6,6 +6,7 @@ import gc
 import os
 import random
 import ssl
+import sys
 import tempfile
 import threading
 import time
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from cryptography import x509
@@ -286,7 +288,12 @@ def renewing_pool(answer: Any) -> str:
     ca = CertificateAuthority.create("example-ca")
     shown = [ca.issue(fresh_name(), CLIENT) for _ in range(2)]
     orders = _Orders(ca)
-    old, new = (_end(ssl.PROTOCOL_TLS_CLIENT, credential, [ca.certificate]) for credential in shown)
+    held: list[ssl.SSLSocket] = []
+
+    def context(credential: Credential) -> ssl.SSLContext:
+        return _holding(_end(ssl.PROTOCOL_TLS_CLIENT, credential, [ca.certificate]), held)
+
+    old, new = map(context, shown)
     with warnings.catch_warnings(), orders.server as server:
         warnings.simplefilter("ignore", ResourceWarning)
         try:
@@ -297,14 +304,29 @@ def renewing_pool(answer: Any) -> str:
             _expect_verification(pool, ca)
             _renew_in_flight(pool, orders, new, shown[1].certificate)
             _expect_verification(pool, ca)
+            _expect_no_gap(pool, server.url, lambda: context(shown[1]))
             _expect_nothing_left(pool, server)
             _renew_once_more(pool, orders, old, shown[0].certificate)
             Guarded(pool.close, "close")()
         finally:
             orders.finish.set()
+            for connection in held:
+                connection.close()
     return (
         f"{IN_FLIGHT} of {IN_FLIGHT} in flight were answered, the next one showed the new certificate, no old is left"
     )
+
+
+def _holding(context: ssl.SSLContext, held: list[ssl.SSLSocket]) -> ssl.SSLContext:
+    """Have each connection of a context stay open until somebody closes it: what is dropped is not closed."""
+
+    class Held(ssl.SSLSocket):
+        def do_handshake(self, block: bool = False) -> None:
+            held.append(self)
+            super().do_handshake(block)
+
+    context.sslsocket_class = Held
+    return context
 
 
 def _expect_a_pool(pool: Any, url: str, context: ssl.SSLContext) -> None:
@@ -367,11 +389,55 @@ def _expect_renewed(pool: Any, orders: _Orders, renewing: _Asking, renewed: x509
 
 def _expect_nothing_left(pool: Any, server: Server) -> None:
     """Expect that all connections made before are closed: once asked to, the new ones leave with their next answer."""
-    gc.collect()  # whoever drops the old pool may leave the closing to Python
-    server.drain(timeout=0)
-    expect(_Asking(pool.get, server.url).ends(), "after all that, get does not come back")
+    gc.collect()  # what the tries before have left of the reader's frames; no connection is closed by that
+    for _ in range(2):
+        expect(_Asking(pool.get, server.url).ends(), "after all that, get does not come back")
+        server.drain(timeout=0)
     left = server.drain(timeout=guard.PATIENCE)
-    expect(left == 0, f"{left} connections with the old certificate are still open: renewed daily, they add up")
+    add_up = "renewed daily, they add up. A client that is dropped is not closed"
+    expect(left == 0, f"{left} connections with the old certificate are still open: {add_up}")
+
+
+class _Stepping(_Asking):
+    """One call of the reader's `get`, with somebody who renews between any two steps that the reader's code takes."""
+
+    MOST = 150
+    """How often: whoever begins again after each renewal is to come through in the end."""
+
+    def __init__(self, pool: Any, url: str, context: Callable[[], ssl.SSLContext]) -> None:
+        self.renewals: list[_Asking] = []
+        self._pool, self._context, self._blocked = pool, context, 0
+        self._code = getattr(pool.get, "__globals__", None)
+        super().__init__(pool.get, url)
+
+    def run(self) -> None:
+        sys.settrace(self._step)
+        try:
+            super().run()
+        finally:
+            sys.settrace(None)
+
+    def _step(self, frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
+        if frame.f_globals is not self._code:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and len(self.renewals) < self.MOST:
+            self._renew()
+        return self._step
+
+    def _renew(self) -> None:
+        """Renew, and wait until it is done; not for long, as it may have to wait for this very call."""
+        if not self.renewals or not self.renewals[-1].is_alive():
+            self.renewals.append(_Asking(self._pool.renew, self._context()))
+        if self._blocked < 5:
+            self._blocked += not self.renewals[-1].ends(0.03)
+
+
+def _expect_no_gap(pool: Any, url: str, context: Callable[[], ssl.SSLContext]) -> None:
+    asking = _Stepping(pool, url, context)
+    expect(asking.ends() and all(one.ends() for one in asking.renewals), "renewed during get, one of them hangs")
+    lost = f"renewed between two steps of get, it got no answer ({asking.error or repr(asking.value)})"
+    expect(asking.answered, f"{lost}: from taking the client to being counted, nobody may come in between")
 
 
 def _renew_once_more(pool: Any, orders: _Orders, context: ssl.SSLContext, renewed: x509.Certificate) -> None:
