@@ -140,6 +140,9 @@ def test_another_s_files_are_not_alice_s(today: Path) -> None:
 
 # Of two minds
 
+STRICT_TOO = "a strict Python accepts it as well, so that no upgrade breaks it; cryptography is not asked"
+TWO_CHANGED = FOR_SERVERS.replace("critical, CA:FALSE", "CA:FALSE, pathlen:3").replace("critical, digital", "digital")
+
 
 @needs_openssl
 @pytest.mark.parametrize(
@@ -149,6 +152,7 @@ def test_another_s_files_are_not_alice_s(today: Path) -> None:
         ("critical, CA:FALSE", "CA:FALSE, pathlen:3"),
         ("digitalSignature", "digitalSignature, keyCertSign"),
         ("critical, digitalSignature", "critical, digitalSignature, keyEncipherment, keyCertSign"),
+        ("critical, CA:FALSE", "critical,CA:FALSE,pathlen:1\n\n# and the rest"),
     ],
 )
 def test_what_only_the_strict_refuse_is_right(change: tuple[str, str]) -> None:
@@ -161,8 +165,12 @@ def test_what_only_the_strict_refuse_is_right(change: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        (FOR_SERVERS, "the strict accept it as well"),
-        (FOR_SERVERS.replace("= DNS", "= critical, DNS"), "the strict accept it as well"),
+        (FOR_SERVERS, "no line is changed"),
+        (FOR_SERVERS.replace("critical, ", "critical,").replace("IP:::1", "IP:0:0:0:0:0:0:0:1"), STRICT_TOO),
+        (FOR_SERVERS.replace("= DNS", "= critical, DNS"), STRICT_TOO),
+        (TWO_CHANGED, "2 lines are changed (basicConstraints, keyUsage)"),
+        (FOR_SERVERS.replace("CA:FALSE", "CA:FALSE, pathlen:0") + "nsComment = x\n", "(basicConstraints, nsComment)"),
+        (FOR_SERVERS + "keyUsage = critical, keyCertSign\n", "keyUsage stands there twice"),
         (FOR_SERVERS.replace("CA:FALSE", "CA:TRUE"), ""),
         (FOR_SERVERS.replace("authorityKeyIdentifier = keyid\n", ""), "lacks authorityKeyIdentifier"),
         (FOR_SERVERS.replace("= keyid", "= none"), "lacks authorityKeyIdentifier"),

@@ -92,14 +92,14 @@ def _openssl(command: str, folder: Path) -> programs.Outcome:
 
 
 _LINES = {
-    "basicConstraints": 19,
-    "keyUsage": 15,
-    "subjectKeyIdentifier": 14,
-    "authorityKeyIdentifier": 35,
-    "extendedKeyUsage": 37,
-    "subjectAltName": 17,
+    "basicConstraints": (19, "critical, CA:FALSE"),
+    "keyUsage": (15, "critical, digitalSignature"),
+    "subjectKeyIdentifier": (14, "hash"),
+    "authorityKeyIdentifier": (35, "keyid"),
+    "extendedKeyUsage": (37, "serverAuth"),
+    "subjectAltName": (17, "DNS:localhost, IP:127.0.0.1, IP:::1"),
 }
-"""What a certificate has to hold, each with the last number of its OID 2.5.29.… (RFC 5280 §4.2.1)."""
+"""The page's `FOR_SERVERS`; before each value the last number of its OID 2.5.29.… (RFC 5280 §4.2.1)."""
 
 
 @checker("the text of an extension file, as FOR_SERVERS is one")
@@ -107,20 +107,38 @@ def two_minds(answer: Any) -> str:
     """Judge extensions of a server's certificate on which the strict and the lenient disagree."""
     text = genuine(answer, str, "the answer is the text of an extension file")
     expect("=" in text, "the answer is the text of an extension file, with lines such as keyUsage = …")
-    lines = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in text.splitlines())}
-    for wanted in _LINES:
-        expect(lines.get(wanted, "none") != "none", f"it lacks {wanted}: leave none of the lines out")
-    expect("DNS:localhost" in lines["subjectAltName"], "it is for another host than localhost")
+    _expect_one_change(text)
     certificate, ca, key = _minted(text)
-    for wanted, arc in _LINES.items():  # cryptography may not read what is in it
+    for wanted, (arc, _) in _LINES.items():  # cryptography may not read what is in it
         there = b"\x06\x03\x55\x1d" + bytes([arc]) in certificate.tbs_certificate_bytes
         expect(there, f"the certificate lacks {wanted}: leave none of the lines out")
     shown = Credential(certificate, key)
     lenient, strict = (_met(shown, ca, flags) for flags in (0, ssl.VERIFY_X509_STRICT))
     expect(not lenient, f"the lenient refuse it too: {lenient}. Find a rule that only the strict hold it to")
-    expect(bool(strict), "the strict accept it as well: nobody would notice anything")
+    expect(
+        bool(strict), "a strict Python accepts it as well, so that no upgrade breaks it; cryptography is not asked here"
+    )
     expect(strict == "non-conforming", f"the strict refuse it, but because of {strict}")
     return "curl and Node.js would take it, Python 3.13 will not: a test with curl would not have found it"
+
+
+def _expect_one_change(text: str) -> None:
+    pairs = (line.partition("#")[0].partition("=") for line in text.splitlines())
+    named = [(name.strip(), value.strip()) for name, equals, value in pairs if equals]
+    lines = dict(named)
+    for wanted in _LINES:
+        expect(lines.get(wanted, "none") != "none", f"it lacks {wanted}: leave none of the lines out")
+    expect("DNS:localhost" in lines["subjectAltName"], "it is for another host than localhost")
+    for name, _ in named:
+        expect([other for other, _ in named].count(name) == 1, f"{name} stands there twice: change a line, add none")
+    good = {name: value for name, (_, value) in _LINES.items()}
+    changed = [name for name, value in lines.items() if _parts(value) != _parts(good.get(name, ""))]
+    expect(bool(changed), "no line is changed: this is FOR_SERVERS")
+    expect(len(changed) == 1, f"{len(changed)} lines are changed ({', '.join(changed)}): one is to be what breaks it")
+
+
+def _parts(value: str) -> list[str]:
+    return [part.strip() for part in value.split(",")]
 
 
 def _minted(text: str) -> tuple[x509.Certificate, CertificateAuthority, Any]:
