@@ -401,12 +401,13 @@ def _expect_nothing_left(pool: Any, server: Server) -> None:
 class _Stepping(_Asking):
     """One call of the reader's `get`, with somebody who renews between any two steps that the reader's code takes."""
 
-    MOST = 150
-    """How often: whoever begins again after each renewal is to come through in the end."""
+    MOST = 100
+    """How often, for no longer than half of what `get` may take: who begins again each time is to come through."""
 
     def __init__(self, pool: Any, url: str, context: Callable[[], ssl.SSLContext]) -> None:
         self.renewals: list[_Asking] = []
         self._pool, self._context, self._waited = pool, context, 0.0
+        self._end = time.monotonic() + guard.PATIENCE / 2
         self._code = getattr(pool.get, "__globals__", None)
         super().__init__(pool.get, url)
 
@@ -421,7 +422,7 @@ class _Stepping(_Asking):
         if frame.f_globals is not self._code:
             return None
         frame.f_trace_opcodes = True
-        if event == "opcode" and len(self.renewals) < self.MOST:
+        if event == "opcode" and len(self.renewals) < self.MOST and time.monotonic() < self._end:
             self._renew()
         return self._step
 
