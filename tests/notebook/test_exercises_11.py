@@ -263,8 +263,10 @@ WRONG_CONFIGURATIONS: dict[str, tuple[Any, str]] = {
     "verified only": (exercises.BROKEN.replace("mode request", "mode verify_if_given"), "strip this header"),
     "any certificate": (MENDED.replace("verify_if_given", "request"), "another CA's certificate"),
     "required": (MENDED.replace("verify_if_given", "require_and_verify"), "let in, as nobody"),
-    "the chain": (MENDED.replace("request_header -Client*\n  ", ""), "Client-Cert-Chain, RFC 9440 (seen: me and the"),
-    "the chain, not by its name": (MENDED.replace("-Client*", "-Client-Cert"), "Client-Cert-Chain, RFC 9440"),
+    "nothing stripped": (
+        MENDED.replace("request_header -Client*\n  ", ""),
+        "Client-Cert-Chain, RFC 9440 .seen: me and",
+    ),
     "upgrade": (MENDED.replace("  request_header -Upgrade\n", ""), "Upgrade: h2c"),
     "set on arrival": (
         MENDED.replace(f"    header_up Client-Cert {VALUE}\n", "").replace(
@@ -285,7 +287,14 @@ WRONG_CONFIGURATIONS: dict[str, tuple[Any, str]] = {
         "got through",
     ),
     "guarded for GET alone": (guarded("@get", "@get method GET"), "by a Client-Cert of their own, at POST"),
-    "not the chain": (MENDED.replace("-Client*", "-Client-Cert"), "Client-Cert-Chain arrives"),
+    "not the chain": (
+        MENDED.replace("-Client*", "-Client-Cert"),
+        "Client-Cert-Chain, RFC 9440 .seen: me and the victim",
+    ),
+    "the chain for GET alone": (
+        MENDED.replace("request_header -Client*", "@get method GET\n  request_header @get -Client*"),
+        "Client-Cert-Chain arrives",
+    ),
     "nobody is answered by the proxy": (
         responding(f"not vars_regexp {KNOWN} .", '"nobody"'),
         "the application was not asked",
