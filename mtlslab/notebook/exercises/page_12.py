@@ -438,7 +438,8 @@ class _Stepping(_Asking):
 
 def _expect_no_gap(pool: Any, url: str, context: Callable[[], ssl.SSLContext]) -> None:
     asking = _Stepping(pool, url, context)
-    expect(asking.ends() and all(one.ends() for one in asking.renewals), "renewed during get, one of them hangs")
+    over = asking.ends(4 * guard.PATIENCE) and all(one.ends() for one in asking.renewals)
+    expect(over, "renewed between two steps of get, one of the two does not come back")
     lost = f"renewed between two steps of get, it got no answer ({asking.error or repr(asking.value)})"
     expect(asking.answered, f"{lost}: from taking the client to being counted, nobody may come in between")
 
