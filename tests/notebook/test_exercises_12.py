@@ -535,16 +535,6 @@ class UnderACondition(Counting):
         self.lock = threading.Condition()  # type: ignore[assignment]
 
 
-class Transports(Counting):
-    """Keeps its client, changes the transport in it, and drops the old one."""
-
-    def get(self, url: str) -> httpx.Response:
-        return self.client.get(url)
-
-    def renew(self, context: ssl.SSLContext) -> None:
-        self.client._transport = httpx.HTTPTransport(verify=context)
-
-
 class Closing(Dropping):
     def renew(self, context: ssl.SSLContext) -> None:
         old, self.client = self.client, client_of(context)
@@ -709,7 +699,6 @@ HURRIED: dict[str, tuple[Any, str]] = {
     "lets nobody in": (WaitingLocked, "keeps everybody else waiting"),
     "hoarding": (Hoarding, "connections with the old certificate are still open"),
     "dropping": (Dropping, "connections with the old certificate are still open"),
-    "dropping transports": (Transports, "connections with the old certificate are still open"),
 }
 
 
