@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -182,7 +183,9 @@ def linked(folder: Path, ca: CertificateAuthority) -> Path:
 
 
 def noted(folder: Path) -> Path:
-    (folder / "README.txt").write_text("Dear Alice, dial https://localhost")
+    fingerprint = Credential.load(folder, "alice").certificate.fingerprint(SHA256()).hex()
+    address = "https://localhost:3000/an-address/that-goes-on-and-on/and-never-comes/to-an-end"
+    (folder / "README.txt").write_text(f"Dear Alice, dial {address}\n{'=' * 70}\nand compare {fingerprint}\n— ☺")
     return folder
 
 
