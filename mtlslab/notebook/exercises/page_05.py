@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -221,6 +222,16 @@ def _asked(ca: CertificateAuthority) -> Iterator[_Asked]:
 _METHODS = dict.fromkeys(("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"), "GET")
 
 
+class _Boasts(Message):
+    """Headers that say alice, whichever is asked for."""
+
+    def get(self, *_: object) -> Any:
+        """Say alice."""
+        return "alice"
+
+    __getitem__ = get
+
+
 def _asked_otherwise(malice: x509.Certificate, alice: x509.Certificate) -> Iterator[_Asked]:
     """Ask with headers, a query and a body that say otherwise who asks, for what, and how."""
     word = "a header is the caller's own word"
@@ -237,6 +248,8 @@ def _asked_otherwise(malice: x509.Certificate, alice: x509.Certificate) -> Itera
     for path, (who, shown) in product(("/", "/admin"), (("malice", malice), ("alice", alice))):
         for at in (path, f"{path}?_method=GET"):
             yield who, _request(shown, at, "POST", _METHODS, b"_method=GET"), range(400, 500), lets
+    yield "malice", replace(_request(malice, "/admin"), headers=_Boasts()), (403,), word
+    yield "nobody", replace(_request(None, "/admin"), headers=_Boasts()), (401,), word
 
 
 def _asked_by_nobody() -> Iterator[_Asked]:
