@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -168,6 +169,13 @@ def _as_one(own: Credential) -> bytes:
     return certificate_pem(own.certificate) + private_key_pem(own.private_key)
 
 
+def _with_its_curve(own: Credential) -> bytes:
+    """As openssl ecparam -genkey writes a key."""
+    return b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n" + private_key_pem(
+        own.private_key
+    )
+
+
 def _as_request(own: Credential) -> bytes:
     text = "Certificate Request:\n    pub:\n        " + own.certificate.signature.hex(":")[:53]
     return text.encode() + b"\n" + new_csr(own.private_key, "alice").public_bytes(Encoding.PEM)
@@ -182,7 +190,9 @@ def linked(folder: Path, ca: CertificateAuthority) -> Path:
 
 
 def noted(folder: Path) -> Path:
-    (folder / "README.txt").write_text("Dear Alice, dial https://localhost")
+    fingerprint = Credential.load(folder, "alice").certificate.fingerprint(SHA256()).hex()
+    address = "https://localhost:3000/an-address/that-goes-on-and-on/and-never-comes/to-an-end"
+    (folder / "README.txt").write_text(f"Dear Alice, dial {address}\n{'=' * 70}\nand compare {fingerprint}\n— ☺")
     return folder
 
 
@@ -255,6 +265,7 @@ BAGS: dict[str, tuple[Callable[[Path, CertificateAuthority], Any], str | None]] 
     ),
     "ca.key in DER": (spelt(lambda key: b64decode(b"".join(key.splitlines()[1:-1]))), "in anyone's name"),
     "her own PKCS #12": (hers("p12", _as_pkcs12), None),
+    "her key with its curve": (hers("key", _with_its_curve), None),
     "her own in one file": (hers("pem", _as_one), None),
     "her request and its text": (hers("csr", _as_request), None),
     "her certificate in DER": (hers("der", lambda own: own.certificate.public_bytes(Encoding.DER)), None),

@@ -416,6 +416,10 @@ def _raises(request: Request) -> Any:
         (first(lambda asked, _: "Authorization" in asked.headers), "the caller's own word"),
         (first(lambda asked, _: "alice" in asked.headers.get("Cookie", "")), "the caller's own word"),
         (_rewritten, "the caller's own word"),
+        (
+            app(lambda asked: [asked.headers.get("X-Act-As", name) for name in dns_names(asked)]),
+            "the caller's own word",
+        ),
         (_remembers(lambda asked: id(asked.client)), ""),
         (_remembers(id), ""),
         (_remembers(lambda asked: asked.client and asked.client.issuer), ""),

@@ -203,6 +203,17 @@ def _any_of_the_chain(transcript: Transcript, ca: x509.Certificate) -> bool:
     return False
 
 
+def _remembering() -> Callable[[Transcript, x509.Certificate], bool]:
+    known: dict[int, bool] = {}
+    return lambda transcript, ca: known.setdefault(id(transcript), verify_client(transcript, ca))
+
+
+def pointed(transcript: Transcript, ca: x509.Certificate) -> bool:
+    shown = transcript.message("Certificate", "client").fields["certificates"][0]
+    to = shown.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    return bool(to == ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest)
+
+
 def _believes_the_name(transcript: Transcript, ca: x509.Certificate) -> bool:
     return there(transcript) and (
         transcript.message("Certificate", "client").fields["certificates"][0].issuer == ca.subject
@@ -218,6 +229,11 @@ def _believes_the_name(transcript: Transcript, ca: x509.Certificate) -> bool:
         (lambda transcript, ca: there(transcript) and issued(transcript, ca), "whoever"),
         (lambda transcript, ca: there(transcript) and proved(transcript), "make a CA of that name"),
         (_any_of_the_chain, "a copy of a friend's behind it"),
+        (_remembering(), ""),
+        (lambda transcript, ca: there(transcript) and pointed(transcript, ca) and proved(transcript), "key identifier"),
+        (lambda transcript, ca: verify_client(transcript, ca) or transcript.resumed, "there is no proof in it"),
+        (lambda transcript, ca: transcript.tls_version == "TLSv1.2" or verify_client(transcript, ca), "older version"),
+        (lambda transcript, ca: there(transcript) and transcript.server_error is None, ""),
         (_believes_the_name, "make a CA of that name"),
         (lambda transcript, ca: there(transcript) and transcript.alert is None, ""),
         (lambda transcript, ca: transcript.alert is None and issued(transcript, ca), ""),

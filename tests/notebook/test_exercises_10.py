@@ -82,7 +82,17 @@ def by_identity(certificate: x509.Certificate, authority: x509.Certificate) -> s
     return name if only and plain and place == "callers.example" else None
 
 
-@pytest.mark.parametrize("right", [reader(), by_identity], ids=["a pattern", "pieces"])
+def whole(certificate: x509.Certificate) -> bytes:
+    return certificate.fingerprint(hashes.SHA256())
+
+
+def once() -> Callable[..., str | None]:
+    """Reads each certificate once: what has the same fingerprint is the same."""
+    known: dict[bytes, str | None] = {}
+    return lambda certificate, authority: known.setdefault(whole(certificate), reader()(certificate, authority))
+
+
+@pytest.mark.parametrize("right", [reader(), by_identity, once()], ids=["a pattern", "pieces", "once"])
 def test_a_right_reader_is_right(right: Callable[..., str | None]) -> None:
     """A reader with a pattern and one without are both right."""
     said = exercises.reads_the_caller(right)
@@ -110,10 +120,10 @@ def hosts_and_uris(certificate: x509.Certificate) -> list[str]:
     return found
 
 
-def remembering() -> Callable[..., str | None]:
-    """Reads a certificate once, and then goes by where it lies in memory."""
-    known: dict[int, str | None] = {}
-    return lambda certificate, authority: known.setdefault(id(certificate), reader()(certificate, authority))
+def remembering(part: Callable[[x509.Certificate], object]) -> Callable[..., str | None]:
+    """Reads a certificate once, and then goes by a part of it."""
+    known: dict[object, str | None] = {}
+    return lambda certificate, authority: known.setdefault(part(certificate), reader()(certificate, authority))
 
 
 def raises(certificate: x509.Certificate, authority: x509.Certificate) -> str | None:
@@ -179,7 +189,13 @@ WRONG_READERS: dict[str, tuple[Callable[..., Any], str]] = {
     "an empty name": (reader(match=lambda host: re.fullmatch(r"([a-z0-9]*)\.callers\.example", host)), "empty name"),
     "nobody's signature": (reader(signed=lambda *_: True), "any authority|whoever can edit"),
     "the issuer's name": (reader(signed=lambda one, ca: one.issuer == ca.subject), "compare the key|whoever can edit"),
-    "by id": (remembering(), "Not yet"),
+    "by id": (remembering(id), "Not yet"),
+    "by number": (remembering(lambda certificate: certificate.serial_number), "Not yet"),
+    "by what was signed": (remembering(lambda certificate: certificate.tbs_certificate_bytes), "Not yet"),
+    "sixty letters at most": (
+        reader(match=lambda host: re.fullmatch(rf"([a-z0-9]{{1,60}}){PATTERN[12:]}", host)),
+        "stays outside",
+    ),
     "everybody is alice": (lambda *_: "alice", "Not yet"),
     "nobody is anybody": (lambda *_: None, "says None"),
     "the certificate's own objects": (lambda one, _: one.subject, "Not yet"),

@@ -114,12 +114,14 @@ def _tells(data: bytes, key: Any) -> bool:
 _PEM = rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----"
 _BLOB = rb"[A-Za-z0-9+/_-]{60,}|(?:[A-Za-z0-9][A-Za-z0-9+/_-]{15,}=*\s*){3,}"
 """What no letter to Alice holds: a long word of Base64, or several in a row."""
+_HARMLESS = rb"https?://\S+|\b[0-9A-Fa-f]{64}\b"
+"""What a letter may hold: an address, and a fingerprint to compare with."""
 
 
 def _is_open(data: bytes) -> bool:
     """Whether everybody can see what is in a file: text, certificates, keys without a lock."""
     try:
-        text = re.sub(_PEM, b"", data, flags=re.DOTALL)
+        text = re.sub(_HARMLESS, b"", re.sub(_PEM, b"", data, flags=re.DOTALL))
         parts = [b64decode(body) for _, body in re.findall(_PEM, data, re.DOTALL)]
         is_text = not re.search(r"[\0-\b\x0e-\x1f]", text.decode())
     except ValueError:
@@ -133,4 +135,4 @@ def _is_known(der: bytes) -> bool:
         with suppress(ValueError, TypeError, UnsupportedAlgorithm):
             load(der, None) if load in locks else load(der)
             return True
-    return False
+    return der[:1] == b"\x06" and len(der) < 16  # the name of a curve, which openssl ecparam writes before the key

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from mtlslab import new_private_key
 from mtlslab.authority import CertificateAuthority
 from mtlslab.credentials import Credential
+from mtlslab.faults.minting import altered
 from mtlslab.handshake import Transcript, record
 from mtlslab.handshake.codepoints import CIPHER_SUITES
 from mtlslab.handshake.records import traffic_keys
@@ -97,13 +98,14 @@ def _handshakes() -> Iterator[Case]:
     ca, other = CertificateAuthority.create("example-ca"), CertificateAuthority.create("example-ca")
     server = ca.issue("localhost", SERVER, names=["localhost"])
 
-    def shake(shown: Credential | None, trusted: CertificateAuthority = ca) -> Transcript:
-        return record(server, trusted.certificate, shown, client_auth="required")
+    def shake(shown: Credential | None, trusted: Any = ca, **options: Any) -> Transcript:
+        return record(server, trusted.certificate, shown, client_auth="required", **options)
 
     first, second = (ca.issue(fresh_name(), CLIENT) for _ in range(2))
     honest, later, stranger = shake(first), shake(first), other.issue("client", CLIENT)
     thief = shake(Credential(first.certificate, new_private_key()))
-    copied = shake(*_with_a_copy_of(first))
+    copied, old = shake(*_with_a_copy_of(first)), shake(Credential(second.certificate, new_private_key()), tls="1.2")
+    pointing = Credential(altered(second.certificate, other.private_key), second.private_key)
     sent_again, somebodys = _with_proof_of(later, honest), _with_proof_of(shake(second), honest)
     for name in ("an honest client", "another honest client"):
         shown = first if name == "an honest client" else second
@@ -113,6 +115,9 @@ def _handshakes() -> Iterator[Case]:
         ("an old proof, sent again", "whoever has recorded one is the client", sent_again),
         ("the proof of somebody else", "one client can pass for another", somebodys),
         ("a client of a namesake CA", "anybody can make a CA of that name", shake(stranger, other)),
+        ("a client that points to the CA's key", "a key identifier is not a signature", shake(pointing, pointing)),
+        ("a thief who speaks TLS 1.2", "whoever takes an older version is its owner", old),
+        ("a visit that resumes another", "there is no proof in it", honest.resume()),
         ("a stranger with a copy of a friend's behind it", "a copy that anybody has vouches for a stranger", copied),
         ("a client that shows nothing", "whoever shows nothing gets in", shake(None)),
         ("a certificate without proof", "a certificate is enough", _without(honest, "CertificateVerify")),

@@ -31,6 +31,7 @@ __all__ = ["four_doors", "guards_the_reports", "mended_door", "reads_the_caller"
 # --- a reader that nobody fools --------------------------------------------------------------------
 
 PLACE = ".callers.example"
+_EDITED = "whoever can edit a file is whoever they like"
 
 
 class _Reading(Case):
@@ -88,20 +89,24 @@ def _readings() -> Iterator[_Reading]:
     yield _Reading(
         "a certificate that was altered after it was signed",
         None,
-        "whoever can edit a file is whoever they like",
+        _EDITED,
         (forged, ca.certificate),
     )
 
 
 def _rare(ca: CertificateAuthority, name: str) -> Iterator[_Reading]:
-    """Yield honest callers with short names, and one whose authority has another kind of key."""
+    """Yield honest callers with short names and a long one, one whose authority has another kind of key, and a twin."""
     other = CertificateAuthority.create("callers-ca", key_type="ed25519")
-    short = {"a caller": random.choice("abcxyz"), "another caller": str(random.randrange(10**4))}
-    for what, called in short.items():
+    rare = (random.choice("abcxyz"), str(random.randrange(10**4)), "a1" * 31)
+    for what, called in zip(("a caller", "another caller", "a third caller"), rare, strict=True):
         asked = _asked(ca, f"CN={called}", [x509.DNSName(called + PLACE)])
         yield _Reading(f"{what}, {called}", called, "an honest caller stays outside", asked)
     asked = _asked(other, f"CN={name}", [x509.DNSName(name + PLACE)])
     yield _Reading("a caller whose authority has another kind of key", name, "an honest caller stays outside", asked)
+    one = _asked(ca, f"CN={name}", [x509.DNSName(name + PLACE)])[0]
+    yield _Reading("one more caller", name, "an honest caller stays outside", (one, ca.certificate))
+    twin = _forged(one, one.signature, one.signature[:-1] + bytes([one.signature[-1] ^ 1]))
+    yield _Reading("the same certificate under another signature", None, _EDITED, (twin, ca.certificate))
 
 
 def _lookalikes(name: str) -> Iterator[tuple[str, str, list[x509.GeneralName]]]:
