@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256, sha384
+from itertools import cycle
 from typing import Any
 from unittest import mock
 
@@ -20,6 +21,7 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 
 from mtlslab.handshake import Transcript
 from mtlslab.notebook import exercises
+from mtlslab.notebook.exercises import judges, page_07
 
 OTHER_KINDS = [object(), 3.5, [], b"", "x" * 1000, True, {}, int, mock.ANY, mock.MagicMock(), lambda *_: None]
 
@@ -221,6 +223,13 @@ def _believes_the_name(transcript: Transcript, ca: x509.Certificate) -> bool:
     )
 
 
+@pytest.fixture(scope="module")
+def visits() -> Callable[[], list[judges.Case]]:
+    """The cases of two rounds, in turn: to make them takes longer than to judge them."""
+    rounds = cycle([list(page_07._handshakes()) for _ in range(2)])
+    return lambda: next(rounds)
+
+
 @pytest.mark.parametrize(
     ("wrong", "hint"),
     [
@@ -245,8 +254,9 @@ def _believes_the_name(transcript: Transcript, ca: x509.Certificate) -> bool:
         (lambda transcript: True, "TypeError"),
     ],
 )
-def test_a_verifier_of_one_half_is_wrong(wrong: Any, hint: str) -> None:
+def test_a_verifier_of_one_half_is_wrong(wrong: Any, hint: str, visits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hint says who gets in: a thief, an old proof, a namesake, somebody who shows nothing."""
+    monkeypatch.setattr(page_07, "_handshakes", visits)
     said = exercises.verifies_client(wrong)
     assert said.correct is False
     assert hint in said.text

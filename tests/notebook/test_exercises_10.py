@@ -7,6 +7,7 @@ import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mtlslab import CertificateAuthority, Reply
 from mtlslab.identity import Identity
 from mtlslab.notebook import exercises
 from mtlslab.notebook.exercises import guard as guard_module
-from mtlslab.notebook.exercises import page_10
+from mtlslab.notebook.exercises import judges, page_10
 
 OTHER_KINDS = [0, "", "yes", [], {}, object(), b"\x00", 3.5, {"a": 1}, ["a"], ("a", "b"), ("north", None), lambda: 1]
 
@@ -204,9 +205,19 @@ WRONG_READERS: dict[str, tuple[Callable[..., Any], str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def readings() -> Callable[[], list[judges.Case]]:
+    """The cases of two rounds, in turn: to make them takes longer than to judge them."""
+    rounds = cycle([list[judges.Case](page_10._readings()) for _ in range(2)])
+    return lambda: next(rounds)
+
+
 @pytest.mark.parametrize("name", WRONG_READERS)
-def test_a_careless_reader_learns_what_it_lets_happen(name: str) -> None:
+def test_a_careless_reader_learns_what_it_lets_happen(
+    name: str, readings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each careless reader is turned away with a hint that says who would get in."""
+    monkeypatch.setattr(page_10, "_readings", readings)
     wrong, hint = WRONG_READERS[name]
     said = exercises.reads_the_caller(wrong)
     assert said.correct is False
