@@ -130,6 +130,7 @@ class _Running(threading.Thread):
         self.port: int = self._listener.getsockname()[1]
         self._serve = serve
         self._loop = asyncio.new_event_loop()
+        self._loop.set_exception_handler(lambda *_: None)  # what a caller's end does to a server is not for the page
         self._asked_to_stop = asyncio.Event()
         self._task: asyncio.Future[object] | None = None
         self._problem = ""
