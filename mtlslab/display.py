@@ -102,10 +102,13 @@ def public_key(key: object) -> str:
 
 
 def certificate(shown: x509.Certificate | x509.CertificateSigningRequest) -> Table:
-    """Show what a certificate, or a CSR, says, by RFC 5280's names. Serial number and dates are left out."""
+    """Show what a certificate, or a CSR, says, by RFC 5280's names. Serial number and dates are left out.
+
+    The validity is rounded to whole days: a certificate that ends with its issuer may be some minutes short of them.
+    """
     rows = [("subject", distinguished_name(shown)), ("public key", _read(lambda: public_key(shown.public_key())))]
     if isinstance(shown, x509.Certificate):
-        days = _read(lambda: f"{(shown.not_valid_after_utc - shown.not_valid_before_utc).days} days")
+        days = _read(lambda: f"{_days(shown)} days")
         rows[1:1] = [("issuer", distinguished_name(shown, "issuer")), ("validity", days)]
         rows.insert(0, ("version", str(shown.version.value + 1)))
     try:
@@ -118,6 +121,10 @@ def certificate(shown: x509.Certificate | x509.CertificateSigningRequest) -> Tab
         words = _EXTENSIONS.get(type(extension.value), lambda _: "(present)")
         rows.append((extension.oid._name + critical, words(extension.value)))
     return table(("field", "value"), rows)
+
+
+def _days(of: x509.Certificate) -> int:
+    return round((of.not_valid_after_utc - of.not_valid_before_utc).total_seconds() / 86400)
 
 
 def _read(part: Callable[[], str]) -> str:

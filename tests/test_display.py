@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
@@ -160,6 +160,14 @@ def test_a_row_has_as_many_cells_as_there_are_headings() -> None:
     """A table that does not fit is refused where it is made."""
     with pytest.raises(ValueError, match="argument 2 is shorter"):
         display.table(("a", "b"), [("only one",)])
+
+
+@pytest.mark.parametrize("minutes", [0, 4, 6, 60])
+def test_a_slow_reader_is_shown_the_same_validity(ca: CertificateAuthority, minutes: int) -> None:
+    """Whoever signs an hour after the CA was made sees 365 days, too, although the certificate ends with the CA."""
+    begin = ca.certificate.not_valid_before_utc + timedelta(minutes=minutes)
+    issued = ca.issue("client", CLIENT, not_before=begin).certificate
+    assert re.search(r"validity +365 days", repr(display.certificate(issued)))
 
 
 def test_a_certificate_is_shown_without_what_varies(ca: CertificateAuthority) -> None:
