@@ -126,14 +126,18 @@ def _reader_line(at: TracebackType | None) -> tuple[int, str]:
 
 def end_threads(threads: list[threading.Thread]) -> None:
     """Have threads stop at their next step; who sleeps in a system call, when it wakes. Daemons outlive nothing."""
-    for _ in range(3):  # an `except BaseException` may swallow the first
-        alive = [thread for thread in threads if thread.is_alive()]
+    left = 3  # an `except BaseException` may swallow the first
+    for _ in range(12):
+        known, alive = len(threads), [thread for thread in threads if thread.is_alive()]
         for thread in alive:
             ident = ctypes.c_ulong(thread.ident or 0)
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
         deadline = time.monotonic() + 0.03
         for thread in alive:
             thread.join(max(deadline - time.monotonic(), 0))
+        left = 3 if len(threads) > known else left - 1  # the list grows while one that is to end begins another
+        if not left:
+            break
 
 
 @contextlib.contextmanager
