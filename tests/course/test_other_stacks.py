@@ -1,6 +1,8 @@
 """What the pages say of other people's programs, tried where the program is at hand."""
 
+import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -42,6 +44,10 @@ def needs(program: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(shutil.which(program) is None, reason=f"needs {program}")
 
 
+_STOP = {"haproxy": signal.SIGUSR1, "nginx": signal.SIGQUIT} if os.name == "posix" else {}
+"""How servers are asked to end that drop what they have not logged yet if they are told to, and not asked."""
+
+
 @contextmanager
 def running(command: list[str], folder: Path, port: int) -> Iterator[list[str]]:
     """Run a server until the block ends; yields the lines that it has printed, which are all there afterwards."""
@@ -56,8 +62,13 @@ def running(command: list[str], folder: Path, port: int) -> Iterator[list[str]]:
                 time.sleep(0.02)
             yield log
         finally:
-            process.terminate()
-            log += (process.stdout.read() if process.stdout else "").splitlines()
+            process.send_signal(_STOP.get(Path(command[0]).name, signal.SIGTERM))
+            try:
+                said, _ = process.communicate(timeout=10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                said, _ = process.communicate()
+            log += said.splitlines()
 
 
 def free_port() -> int:
