@@ -182,7 +182,9 @@ def _of_no_tls(inquiry: Inquiry, seen: Call, refusal: Refusal) -> Iterator[Findi
         evidence = f"asked in {protocol}'s own way whether it speaks TLS, it turned to it"
         yield Finding("needs-starttls", "certain", evidence, advice=f"Ask for it: --starttls {starttls}.")
     elif isinstance(seen.error, TimeoutError):
-        yield Finding("timed-out", "certain", f"{said(refusal)}: the port accepts, and says nothing")
+        evidence = f"{said(refusal)}: the port accepts, and says nothing"
+        advice = "See that it runs; look for a firewall, also one that drops large packets: a ClientHello may be one."
+        yield Finding("timed-out", "certain", evidence, advice=advice)
     elif old := _old_version(inquiry):
         yield Finding("old-tls-only", "certain", f"the server chose {old} when that was offered")
     else:
