@@ -1,5 +1,6 @@
 """For pytest: how kernels are started, where fixtures are, and which tests need programs that may be missing."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 import kernels
 import needed_programs
 
-pytest_plugins = ["given"]
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # builds a grammar that no notebook needs, for a second
+pytest_plugins = ["nbval.plugin", "given"]
 
 kernels.use_in_nbval()
 

@@ -199,7 +199,8 @@ class _Hall:
         await self._closing.wait()
         with suppress(NotImplementedError):  # Windows: there who is let in is here at once
             [self.loop.remove_reader(one) for one in listeners]
-        await asyncio.sleep(0.005)  # until who has just been let in is here: asyncio loses them once a door is closed
+        # Some rounds, until who has just been let in is here: asyncio loses them once a door is closed.
+        [await asyncio.sleep(0) for _ in range(10)]
         for door in doors:
             door.close()
         for caller in [caller for caller in self.callers if caller.state is not State.LEAVING]:
