@@ -5,9 +5,9 @@
     .venv/bin/python tools/rerun.py --check             write nothing, tell what would change
     .venv/bin/python tools/rerun.py --tidy              run nothing, undo what an editor added
 
-Each notebook runs from top to bottom in a new kernel of this Python, in its own folder. A file is replaced
-whole or not at all, and one whose notebook failed stays as it was. A notebook that needs a program which is
-missing is left out, unless MTLSLAB_REQUIRE_TOOLS is set. Exit status 1 if a cell raised that is not
+Each notebook runs from top to bottom in a new kernel of this Python, in its own folder; two run at a time. A
+file is replaced whole or not at all, and one whose notebook failed stays as it was. A notebook that needs a program
+which is missing is left out, unless MTLSLAB_REQUIRE_TOOLS is set. Exit status 1 if a cell raised that is not
 tagged ``raises-exception``, if one that is tagged did not, or if ``--check`` found a difference.
 """
 
@@ -15,6 +15,8 @@ import argparse
 import difflib
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from nbclient import NotebookClient
@@ -88,8 +90,8 @@ def handle(path: Path, *, check: bool, tidy: bool) -> bool:
     if check:
         old, new = path.read_text(encoding="utf-8"), notebook_form.dump(result)
         lines = old.splitlines(keepends=True), new.splitlines(keepends=True)
-        sys.stdout.writelines(difflib.unified_diff(*lines, f"{path.name}, stored", "run again"))
-        print(f"{path.name}: {'same' if old == new else 'DIFFERENT'}, {took}")
+        difference = "".join(difflib.unified_diff(*lines, f"{path.name}, stored", "run again"))
+        print(f"{difference}{path.name}: {'same' if old == new else 'DIFFERENT'}, {took}")
         return old == new
     changed = notebook_form.write(path, result)
     print(f"{path.name}: {'changed' if changed else 'same'}, {took}")
@@ -110,7 +112,8 @@ def main() -> int:
         parser.error(f"no such notebook: {', '.join(missing)}")
     if not paths:
         parser.error(f"no notebooks in {notebook_form.NOTEBOOKS}")
-    results = [handle(path, check=arguments.check, tidy=arguments.tidy) for path in paths]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        results = list(pool.map(partial(handle, check=arguments.check, tidy=arguments.tidy), paths))
     if not arguments.check:
         glossary.write()
     return 0 if all(results) else 1
