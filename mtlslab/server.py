@@ -189,18 +189,17 @@ class _Hall:
         self._thread.start()
         opened.wait()
 
-    async def _serve(self, listeners: list[socket.socket], opened: threading.Event) -> None:
+    async def _serve(self, sockets: list[socket.socket], opened: threading.Event) -> None:
         self.loop, self._closing = asyncio.get_running_loop(), asyncio.Event()
         self.loop.set_exception_handler(self._hear_of_mishap)
-        new = partial(Connection, self)
-        doors = [await self.loop.create_server(new, sock=one, backlog=_BACKLOG) for one in listeners]
+        doors = [await self.loop.create_server(lambda: Connection(self), sock=one, backlog=_BACKLOG) for one in sockets]
         opened.set()
         self._sweep()
         await self._closing.wait()
         with suppress(NotImplementedError):  # Windows: there who is let in is here at once
-            [self.loop.remove_reader(one) for one in listeners]
-        # Some rounds, until who has just been let in is here: asyncio loses them once a door is closed.
-        [await asyncio.sleep(0) for _ in range(10)]
+            [self.loop.remove_reader(one) for one in sockets]
+        for _ in range(10):  # rounds, until who has just been let in is here: asyncio loses them once a door is closed
+            await asyncio.sleep(0)
         for door in doors:
             door.close()
         for caller in [caller for caller in self.callers if caller.state is not State.LEAVING]:
