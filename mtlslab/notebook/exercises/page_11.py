@@ -293,16 +293,16 @@ def mended_configuration(answer: Any) -> str:
         for caller in (me, victim, None):
             _expect_served(deployment, caller)
         deployment.asked.clear()
+        for caller, other in ((me, victim), (victim, me), (None, me)):
+            _expect_no_forgery(deployment, caller, other)
+        _expect_no_chain(deployment)
         path = f"/{secrets.token_hex(4)}/{secrets.token_hex(4)}"
         report = probe(deployment.url + path, **deployment.files(me), victim=deployment.folder / f"{victim}.crt")  # type: ignore[arg-type]
         if report.through:
             one, count = report.through[0], len(report.through)
             told = f"{one.attack} (seen: {one.seen}). {one.cure}"
             raise NotYet(f"not every probe is stopped ({count} got through); the first: {told}")
-        for caller, other in ((me, victim), (victim, me), (None, me)):
-            _expect_no_forgery(deployment, caller, other)
-        chain = any("client-cert-chain" in names for names in deployment.asked)
-    expect(not chain, "Client-Cert-Chain arrives as the caller wrote it, for whoever reads it (RFC 9440 §2.4)")
+        _expect_no_chain(deployment)
     return f"{report.requests} requests, and nothing got through. Each line that you changed was a way in"
 
 
@@ -355,6 +355,11 @@ def _expect_no_forgery(deployment: _Deployment, caller: str | None, victim: str)
             not got.text.startswith(f"CN={victim}"),
             f"not every probe is stopped: {taken}. Strip this header from every request",
         )
+
+
+def _expect_no_chain(deployment: _Deployment) -> None:
+    chain = any("client-cert-chain" in names for names in deployment.asked)
+    expect(not chain, "Client-Cert-Chain arrives as the caller wrote it, for whoever reads it (RFC 9440 §2.4)")
 
 
 def _heard(answer: Answer) -> str:
