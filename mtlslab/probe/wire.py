@@ -52,7 +52,7 @@ class Written:
 class Wire:
     """Where requests go. `address` and `port` are dialled; over TLS with `name` as the server's, or plain without one.
 
-    After a request, `session` is its TLS session.
+    After a request with a name of its own in TLS, `session` is its TLS session.
     """
 
     def __init__(self, address: str, port: int, name: str | None, timeout: float) -> None:
@@ -71,7 +71,7 @@ class Wire:
             with self._connected(context, name or self.name, session) as connection:
                 connection.sendall(bytes(request))
                 reply = _read(connection, request)
-                if isinstance(connection, ssl.SSLSocket):
+                if name and isinstance(connection, ssl.SSLSocket):  # to get at it takes a third of a handshake
                     self.session = connection.session
                 return reply
         except (OSError, h11.ProtocolError, ValueError) as error:

@@ -1,7 +1,9 @@
 """The prober finds each hole it knows, blames nobody who has none, and harms nothing on the way."""
 
 import json
+import re
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +14,10 @@ import pytest
 from given import LOCALHOST
 from mtlslab import CertificateAuthority, Credential, Reply, Request, Server, display, errors
 from mtlslab.__main__ import main
+from mtlslab.contexts import ClientAuth, client_context, server_context
 from mtlslab.probe import MOST_REQUESTS, Report, attacks, probe
 from mtlslab.probe.targets import Markers
+from mtlslab.probe.wire import Wire, Written
 from mtlslab.profiles import CLIENT, SERVER
 
 App = Callable[[Request], Reply | str]
@@ -38,8 +42,8 @@ class Deployment:
     def arguments(self) -> list[str]:
         return [word for name, path in self.options().items() for word in (f"--{name}", str(path))]
 
-    def probed(self, app: App, client_auth: str = "required", **options: Any) -> Report:
-        with Server(self.server, client_ca=self.ca.certificate, client_auth=client_auth, app=app, port=0) as server:  # type: ignore[arg-type]
+    def probed(self, app: App, client_auth: ClientAuth = "required", **options: Any) -> Report:
+        with serving(self, app, client_auth) as server:
             return probe(server.url, **self.options(), **options)
 
 
@@ -62,96 +66,123 @@ def believing(*headers: str) -> App:
     return lambda request: "CN=alice" if any(request.headers.get(name) for name in headers) else who(request)
 
 
-@pytest.mark.parametrize("client_auth", ["required", "optional"])
-def test_an_honest_server_lets_nothing_through(deployment: Deployment, client_auth: str) -> None:
-    """Where TLS alone says who is calling, no attack gets through, whether or not a certificate must be shown."""
-    report = deployment.probed(who, client_auth)
-    assert report.through == ()
-    assert (report.me, report.victim) == ("CN=bob", "CN=alice")
-    assert len(report.probes) > 60
+def serving(deployment: Deployment, app: App, client_auth: ClientAuth = "required") -> Server:
+    return Server(deployment.server, client_ca=deployment.ca.certificate, client_auth=client_auth, app=app, port=0)
 
 
-@pytest.mark.parametrize("client_auth", ["required", "optional"])
-def test_each_header_that_is_believed_is_named(deployment: Deployment, client_auth: str) -> None:
-    """An application that believes a header is caught with it, whichever it is, with and without a certificate."""
-    through = deployment.probed(believing(*attacks.NAMES), client_auth).through
-    assert {probe.seen for probe in through} == {"the victim"}
-    for family in ("a forged header", "a forged header, without a certificate"):
-        named = {probe.attack.split(",")[0] for probe in through if probe.family == family}
-        assert named == (set(attacks.NAMES) if client_auth == "optional" or family == "a forged header" else set())
+# --- whatever is open -----------------------------------------------------------------------------
+
+SPELT = [name.replace("-", "_") for name in attacks.NAMES]
 
 
-@pytest.mark.parametrize("name", ["Client-Cert", "X-SSL-Client-Cert", "X-Client-DN"])
-def test_no_other_header_is_blamed(deployment: Deployment, name: str) -> None:
-    """An application that believes one header is caught with that one alone."""
-    through = deployment.probed(believing(name)).through
-    assert {probe.attack.split()[0].rstrip(",") for probe in through} == {name}
+@dataclass(frozen=True)
+class WideOpen:
+    """A run against a deployment that is open in every way, with everything asked for, and what that got to see."""
+
+    report: Report
+    requests: tuple[Request, ...]
+
+    def blamed(self, family: str) -> list[str]:
+        return list(dict.fromkeys(p.attack.split(",")[0] for p in self.report.through if p.family == family))
 
 
-def test_an_underscore_is_a_header_of_its_own(deployment: Deployment) -> None:
-    """What WSGI would merge into the header is tried as well, for each."""
-    spelt = [name.replace("-", "_") for name in attacks.NAMES]
-    through = deployment.probed(believing(*spelt)).through
-    assert {probe.family for probe in through} == {"a forged header, with _ for -"}
-    assert [probe.attack.split(",")[0] for probe in through] == spelt
-
-
-def test_a_lost_identity_is_a_hole(deployment: Deployment) -> None:
-    """Whoever makes the proxy drop the header by naming it in Connection becomes nobody: the header is named."""
-
-    def app(request: Request) -> str:
-        return "nobody" if "ssl-client-cert" in request.headers.get("connection", "").lower() else who(request)
-
-    through = deployment.probed(app).through
-    assert {probe.seen for probe in through} == {"nobody"}
-    assert [probe.attack for probe in through] == [
-        f"Connection: {name}" for name in ("all of them at once", "SSL-Client-Cert", "X-SSL-Client-Cert")
-    ]
-
-
-def test_an_application_that_names_both_is_no_witness(deployment: Deployment) -> None:
-    """An answer with the victim's name beside one's own counts as through."""
-    through = deployment.probed(lambda r: who(r) + (", CN=alice" if r.headers.get("X-Client-DN") else "")).through
-    assert {probe.seen for probe in through} == {"me and the victim"}
-
-
-def test_the_way_past_the_proxy_is_tried(deployment: Deployment) -> None:
-    """With `direct`, the application itself is asked, with every header."""
-    with Server(
-        deployment.server, client_ca=deployment.ca.certificate, app=believing("X-ARR-ClientCert"), port=0
-    ) as app:
-        through = deployment.probed(who, direct=app.url).through
-        assert [probe.attack for probe in through] == ["past the proxy: X-ARR-ClientCert, Base64"]
-    with Server(deployment.server, client_ca=CertificateAuthority.create("inner-ca").certificate, port=0) as app:
-        assert deployment.probed(who, direct=app.url).through == ()
-
-
-def test_the_longest_run_keeps_to_its_number(deployment: Deployment) -> None:
-    """With everything asked for and everything open, no more than 200 requests go out, and none is left untried."""
+@pytest.fixture(scope="module")
+def wide_open(deployment: Deployment) -> WideOpen:
+    seen: list[Request] = []
+    believe = believing(*attacks.NAMES, *SPELT)
 
     def app(request: Request) -> Reply | str:
-        return "nobody" if "," in request.headers.get("connection", "") else believing(*attacks.NAMES)(request)
+        seen.append(request)
+        return "nobody" if "," in request.headers.get("connection", "") else believe(request)
 
-    with Server(deployment.server, client_ca=deployment.ca.certificate, app=app, port=0) as other:
+    with serving(deployment, app) as other:
         report = deployment.probed(app, "optional", direct=other.url, public="127.0.0.1")
-    assert 150 < report.requests < MOST_REQUESTS
-    assert len(report.probes) > 150
+    return WideOpen(report, tuple(seen))
 
 
-def test_no_private_key_is_sent(deployment: Deployment) -> None:
+@pytest.mark.parametrize("family", ["a forged header", "a forged header, without a certificate"])
+def test_each_header_that_is_believed_is_named(wide_open: WideOpen, family: str) -> None:
+    """An application that believes a header is caught with it, whichever it is, with and without a certificate.
+
+    What WSGI would merge into the header is tried as well, for each.
+    """
+    assert wide_open.blamed(family) == list(attacks.NAMES)
+    assert wide_open.blamed(f"{family}, with _ for -") == SPELT
+    assert {probe.seen for probe in wide_open.report.through if probe.family.startswith(family)} == {"the victim"}
+
+
+def test_the_longest_run_keeps_to_its_number(wide_open: WideOpen) -> None:
+    """With everything asked for and everything open, no more than 200 requests go out, and none is left untried."""
+    assert 150 < wide_open.report.requests < MOST_REQUESTS
+    assert len(wide_open.report.probes) > 150
+
+
+def test_each_attack_has_a_connection_of_its_own(wide_open: WideOpen) -> None:
+    """An application may ask who is calling once for each connection: what came first in it would hide the others."""
+    for request in wide_open.requests:
+        assert {"close", "Upgrade"} & {word.strip() for word in request.headers["connection"].split(",")}
+
+
+def test_no_private_key_is_sent(wide_open: WideOpen, deployment: Deployment) -> None:
     """Nothing that the deployment gets to see holds a line of the private key."""
-    seen: list[str] = []
-
-    def app(request: Request) -> str:
-        seen.append(f"{request.path} {request.headers} {request.body!r}")
-        return who(request)
-
-    deployment.probed(app, "optional")
+    seen = "".join(f"{request.path} {request.headers} {request.body!r}" for request in wide_open.requests)
     lines = [line for line in (deployment.folder / "bob.key").read_text().splitlines() if "-----" not in line]
     assert seen
     assert lines
-    assert not [line for line in lines if any(line in text for text in seen)]
-    assert not any("PRIVATE" in text for text in seen)
+    assert not [line for line in lines if line in seen]
+    assert "PRIVATE" not in seen
+
+
+def test_nothing_else_is_blamed(deployment: Deployment) -> None:
+    """A deployment with some holes is caught with each of them, and with those alone: in front, and past the proxy.
+
+    It believes two headers; it names the victim, too, where it reads a third; and whoever makes the proxy drop another
+    by naming it in Connection becomes nobody.
+    """
+
+    def app(request: Request) -> str:
+        if "ssl-client-cert" in request.headers.get("connection", "").lower():
+            return "nobody"
+        told = believing("Client-Cert", "X-SSL-Client-Cert")(request)
+        return f"{told}, CN=alice" if request.headers.get("X-Client-DN") else str(told)
+
+    with serving(deployment, believing("X-ARR-ClientCert")) as behind:
+        through = deployment.probed(app, direct=behind.url).through
+    blamed = {(p.family, re.sub("^(Client-Cert) .*", r"\1", p.attack.split(",")[0]), p.seen) for p in through}
+    assert blamed == {
+        ("a forged header", "Client-Cert", "the victim"),
+        ("a forged header", "X-SSL-Client-Cert", "the victim"),
+        ("a forged header", "X-Client-DN", "me and the victim"),
+        ("a malformed request", "Client-Cert", "the victim"),
+        ("a header named in Connection", "Connection: all of them at once", "nobody"),
+        ("a header named in Connection", "Connection: SSL-Client-Cert", "nobody"),
+        ("a header named in Connection", "Connection: X-SSL-Client-Cert", "nobody"),
+        ("past the proxy", "past the proxy: X-ARR-ClientCert", "the victim"),
+    }
+
+
+def test_the_session_of_another_name_is_offered_again(deployment: Deployment) -> None:
+    """What a server gave a caller under its public name, the next request shows it under the private one."""
+    context = server_context(deployment.server, client_auth="none", tickets=True)
+
+    def serve(listener: socket.socket) -> None:
+        for _ in range(2):
+            with context.wrap_socket(listener.accept()[0], server_side=True) as tls:
+                tls.recv(65536)
+                text = b"resumed" if tls.session_reused else b"new"
+                tls.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + text)
+
+    request, client = Written((), "localhost", "/"), client_context(cacert=deployment.folder / "ca.crt")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        wire = Wire("127.0.0.1", listener.getsockname()[1], "localhost", 5)
+        assert wire.ask(request, client, "127.0.0.1").text == "new"
+        assert wire.ask(request, client, session=wire.session).text == "resumed"
+        thread.join()
+
+
+# --- what is no finding ---------------------------------------------------------------------------
 
 
 def test_another_machine_must_be_named_twice(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +238,7 @@ def test_bad_options_are_named(deployment: Deployment, tmp_path: Path) -> None:
     other = CertificateAuthority.create("other-ca")
     other.save(tmp_path)
     options = deployment.options()
-    with Server(deployment.server, client_ca=deployment.ca.certificate, app=who, port=0) as server:
+    with serving(deployment, who) as server:
         with pytest.raises(errors.OptionRefused, match=r"^cacert: .*does not verify"):
             probe(server.url, **options | {"cacert": tmp_path / "ca.crt"})
         with pytest.raises(errors.OptionRefused, match=r"^victim: "):
@@ -243,16 +274,23 @@ def test_a_name_is_read_whole(deployment: Deployment, text: str, named: str) -> 
     assert markers.named(f"serial {me.serial_number:X}") == "me"
 
 
+def test_an_honest_server_lets_nothing_through(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where TLS alone says who is calling, no attack gets through, with or without a certificate: exit status 0."""
+    with serving(deployment, who, "optional") as server:
+        assert main(["probe", server.url, *deployment.arguments(), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["through"], found["me"], found["victim"]) == (0, "CN=bob", "CN=alice")
+    assert len(found["probes"]) > 110
+    assert not any(probe["through"] for probe in found["probes"])
+
+
 def test_the_command_tells_by_its_exit_status(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
-    """0 when nothing got through, 1 when something did, 2 when it could not be tried; --json is JSON."""
-    for app, status in ((who, 0), (believing("Client-Cert"), 1)):
-        with Server(deployment.server, client_ca=deployment.ca.certificate, app=app, port=0) as server:
-            assert main(["probe", server.url, *deployment.arguments()]) == status
-            plain = capsys.readouterr().out
-            assert main(["probe", server.url, *deployment.arguments(), "--json"]) == status
-            found = json.loads(capsys.readouterr().out)
-        assert (found["through"] > 0) == status == any(probe["through"] for probe in found["probes"])
-        assert ("strip this header" in plain) == bool(status)
+    """1 when something got through, 2 when it could not be tried; as text, what got through has its cure beside it."""
+    with serving(deployment, believing("Client-Cert")) as server:
+        assert main(["probe", server.url, *deployment.arguments()]) == 1
+    said = capsys.readouterr().out
+    assert attacks.STRIP in said
+    assert re.search(r"^[1-9]\d* got through$", said, re.MULTILINE)
     with pytest.raises(SystemExit) as caught:
         main(["probe", server.url, *deployment.arguments()])
     assert caught.value.code == 2
