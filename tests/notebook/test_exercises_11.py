@@ -179,18 +179,21 @@ MENDED = LINES.replace("mode request", "mode verify_if_given").replace(
 )
 
 BY_CALLER = f"""
-  request_header -Upgrade
   request_header -Connection
-  request_header -Client-Cert*
+  request_header -X-SSL*
+  log
   @known vars_regexp {{http.request.tls.client.subject}} .
   handle @known {{
     reverse_proxy @APP@ {{
+      header_up -Upgrade
+      header_up -Client-Cert-Chain
       header_up Client-Cert {VALUE}
     }}
   }}
   handle {{
     reverse_proxy @APP@ {{
-      header_up -Client-Cert
+      header_up -Upgrade
+      header_up -Client-Cert*
     }}
   }}"""
 
@@ -207,10 +210,9 @@ route {
   respond @up 400"""
 
 RIGHT_CONFIGURATIONS = {
-    "by who calls": LINES.replace("mode request", "mode verify_if_given").replace("  reverse_proxy @APP@", BY_CALLER),
-    "stripped on departure, with more": MENDED.replace(
-        "  request_header -Upgrade\n", "  request_header -X-SSL*\n  log\n"
-    ).replace("header_up", "header_up -Upgrade\n    header_up -Client-Cert-Chain\n    header_up"),
+    "by who calls, stripped on departure, with more": LINES.replace("mode request", "mode verify_if_given").replace(
+        "  reverse_proxy @APP@", BY_CALLER
+    ),
     "by a snippet in a route, upgrades refused, on both loopbacks": MENDED.replace("https://", f"{SNIPPET}https://")
     .replace(ARRIVAL, IN_A_ROUTE)
     .replace("bind 127.0.0.1", "bind 127.0.0.1 ::1")
@@ -262,14 +264,16 @@ WRONG_CONFIGURATIONS: dict[str, tuple[Any, str]] = {
     "an answer of its own": (STATIC, "the application was not asked"),
     "another site beside": (f"{MENDED}\n{BESIDE}", "another door"),
     "admin on": (MENDED.replace("admin off", "admin localhost:0"), "leave admin off"),
-    "any certificate": (MENDED.replace("verify_if_given", "request"), "another CA's certificate"),
+    "any certificate, and upgrades": (
+        MENDED.replace("verify_if_given", "request").replace("  request_header -Upgrade\n", ""),
+        r"\(2 got through\); the first: another CA's certificate",
+    ),
     "required": (MENDED.replace("verify_if_given", "require_and_verify"), "let in, as nobody"),
-    "upgrade": (MENDED.replace("  request_header -Upgrade\n", ""), r"\(1 got through\); the first: Upgrade: h2c"),
     "set on arrival": (
         MENDED.replace(f"    header_up Client-Cert {VALUE}\n", "").replace(
             "  request_header -Upgrade", f"  request_header Client-Cert {VALUE}\n  request_header -Upgrade"
         ),
-        "set the header in the last step",
+        r"\(2 got through\); the first: Connection: all .* set the header in the last step",
     ),
     "both deleted": (
         MENDED.replace("header_up", "header_up -Client-Cert\n    header_up"),
