@@ -280,9 +280,9 @@ WRONG_CONFIGURATIONS: dict[str, tuple[Any, str]] = {
         "who is honest, is nobody",
     ),
     "guarded at / alone": (guarded("/"), "by a Client-Cert of their own, at POST /reports/7"),
-    "guarded for bob alone": (
-        guarded("@bob", f"@bob vars_regexp {KNOWN} bob", f"@no not vars_regexp {KNOWN} ."),
-        "by a Client-Cert of their own, at GET /",
+    "guarded for alice, bob and nobody alone": (
+        guarded("@those", f"@those not vars_regexp {KNOWN} ^CN=[^ab]"),
+        "Client-Cert-Chain arrives",
     ),
     "guarded for GET alone": (guarded("@get", "@get method GET"), "by a Client-Cert of their own, at POST"),
     "the chain for GET alone": (
