@@ -66,7 +66,11 @@ class Wire:
         name: str | None = None,
         session: ssl.SSLSession | None = None,
     ) -> Reply:
-        """Send one request over a new connection, and read its reply. Whatever goes wrong comes back as `error`."""
+        """Send one request over a new connection, and read its reply. Whatever goes wrong comes back as `error`.
+
+        In one that is kept, an application that asks who is calling once for each would hide all but the first answer:
+        HAProxy, for one, goes on to it over the same connection, too.
+        """
         try:
             with self._connected(context, name or self.name, session) as connection:
                 connection.sendall(bytes(request))

@@ -255,7 +255,7 @@ def haproxy_version() -> tuple[int, ...]:
 def test_each_hole_lets_its_own_attack_through(hole: str, lab: Path) -> None:
     """Lines that are changed or left out are found by the prober, and nothing else is blamed.
 
-    So is a port behind a right proxy, where `direct` names it: it believes whoever dials it.
+    So is the application's own port, where `direct` names it: it believes whoever dials it.
     """
     proxy, changes, families = HOLES[hole]
     configuration = RIGHT[proxy]

@@ -178,7 +178,7 @@ def test_the_session_of_another_name_is_offered_again(deployment: Deployment) ->
 
     request, client = Written((), "localhost", "/"), client_context(cacert=deployment.folder / "ca.crt")
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, args=(listener,))
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
         thread.start()
         wire = Wire("127.0.0.1", listener.getsockname()[1], "localhost", 5)
         assert wire.ask(request, client, "127.0.0.1").text == "new"
