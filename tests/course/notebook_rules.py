@@ -11,7 +11,7 @@ import re
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -69,12 +69,12 @@ class Cell:
         """Whether its output is not compared."""
         return notebook_form.VARIES in self.tags
 
-    @property
+    @cached_property
     def prose(self) -> str:
         """A Markdown cell's text without its blocks of code."""
         return re.sub(r"^( *)(```+|~~~+).*?^\1\2 *$", "", self.source, flags=re.MULTILINE | re.DOTALL)
 
-    @property
+    @cached_property
     def headings(self) -> list[Heading]:
         """A Markdown cell's headings in their order."""
         if not self.is_markdown:
@@ -92,7 +92,7 @@ class Cell:
         """What its outputs hold of one MIME type."""
         return [str(output.data[kind]) for output in self.outputs if kind in output.get("data", {})]
 
-    @property
+    @cached_property
     def shown(self) -> str:
         """Everything its outputs say, in every form they say it."""
         parts: list[str] = []
@@ -124,8 +124,7 @@ class Notebook:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.text = path.read_bytes().decode()
-        self.node = notebook_form.parse(self.text)
-        self.cells = [Cell(node) for node in self.node.cells]
+        self.node, self.cells = _parsed(self.text)
         self.series = notebook_form.course(path.parent)
 
     @property
@@ -159,6 +158,12 @@ class Notebook:
         for cell in self.cells:
             yield cell, cell.source
             yield cell, cell.shown
+
+
+@cache
+def _parsed(text: str) -> tuple[NotebookNode, list[Cell]]:
+    node = notebook_form.parse(text)
+    return node, [Cell(cell) for cell in node.cells]
 
 
 Rule = Callable[[Notebook], Iterator[str]]

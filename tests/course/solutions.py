@@ -4,6 +4,7 @@ import ast
 import contextlib
 import io
 import linecache
+import symtable
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,14 +12,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import notebook_form
 from notebook_rules import Cell, Notebook
 
 MODULE = "notebook_under_test"
 
-
-NOT_NEEDED = {"matrix", "matrix-table", "matrix-words", "verdicts-table"}
-"""The longest cells that no exercise builds on, of 09: the notebook's own run shows that they work."""
+WRITE_FILES = {"credentials", "today-commands"}
+"""The cells of 05 and 09 that an exercise needs for their files, and not for a name."""
 
 
 @dataclass(frozen=True)
@@ -30,27 +29,64 @@ class Outcome:
 
 
 def solve(notebook: Notebook, folder: Path) -> list[Outcome]:
-    """Run the code of ``notebook`` in ``folder``, in place of each exercise's cell its solution.
+    """Run the exercises of ``notebook`` in ``folder`` with their solutions, all that follows, and what they build on.
 
     Plain Python runs it, in one namespace and in this process. Returns an Outcome for each exercise.
-    Raises AssertionError if a cell tagged ``raises-exception`` does not, and what any other cell raises.
+    Raises what a cell raises.
     """
     namespace = _module().__dict__
     outcomes: list[Outcome] = []
     cells = notebook.cells
+    sources = {
+        cell: solution(cell, following) if cell.is_exercise else cell.source
+        for cell, following in zip(cells, [*cells[1:], None], strict=True)
+        if cell.is_code
+    }
+    needed = _needed(sources)
     with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
         try:
-            for cell, following in zip(cells, [*cells[1:], None], strict=True):
-                if not cell.is_code or cell.id in NOT_NEEDED:
-                    continue
-                source = solution(cell, following) if cell.is_exercise else cell.source
-                value = _run(cell, source, f"{notebook.path.name} {cell.id}", namespace)
+            for cell, source in sources.items():
+                code = source if cell in needed else _imports(source)
+                value = _run(code, f"{notebook.path.name} {cell.id}", namespace)
                 if cell.is_exercise:
                     outcomes.append(Outcome(cell.id, repr(value)))
         finally:
             _stop_servers(namespace)
             sys.modules.pop(MODULE, None)
     return outcomes
+
+
+def _needed(sources: dict[Cell, str]) -> set[Cell]:
+    """Return the cells from the first exercise on, and those before it that bind what these use, and so on."""
+    names = {cell: _names(source) for cell, source in sources.items()}
+    cells = list(sources)
+    first = next(place for place, cell in enumerate(cells) if cell.is_exercise)
+    needed = {cell for place, cell in enumerate(cells) if place >= first or cell.id in WRITE_FILES}
+    while True:
+        used = {name for cell in needed for name in names[cell][1]}
+        more = {cell for cell in cells if used & names[cell][0]} - needed
+        if not more:
+            return needed
+        needed |= more
+
+
+def _imports(source: str) -> str:
+    """Return what a cell imports, and nothing else of it."""
+    return "\n".join(
+        ast.unparse(line) for line in ast.parse(source).body if isinstance(line, ast.Import | ast.ImportFrom)
+    )
+
+
+def _names(source: str) -> tuple[set[str], set[str]]:
+    """Return the names that a cell binds, but for imports, and those of others that it uses, also in its functions."""
+    top = symtable.symtable(source, "cell", "exec")
+    symbols, tables = top.get_symbols(), list(top.get_children())
+    bound = {symbol.get_name() for symbol in symbols if symbol.is_assigned() and not symbol.is_imported()}
+    used = {symbol.get_name() for symbol in symbols if symbol.is_referenced()}
+    for table in tables:
+        tables += table.get_children()
+        used |= {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global()}
+    return bound, used - bound
 
 
 def _module() -> ModuleType:
@@ -68,20 +104,13 @@ def solution(cell: Cell, following: Cell | None) -> str:
     return blocks[0]
 
 
-def _run(cell: Cell, source: str, name: str, namespace: dict[str, Any]) -> object:
+def _run(source: str, name: str, namespace: dict[str, Any]) -> object:
     """Run ``source`` and return the value of its last line, as the kernel would show it."""
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    planned = notebook_form.RAISES in cell.tags
     try:
-        value = _evaluate(source, name, namespace)
-    except Exception:
-        if not planned:
-            raise
-        return None
+        return _evaluate(source, name, namespace)
     finally:
         del linecache.cache[name]
-    assert not planned, f"{cell} is tagged {notebook_form.RAISES}, and raised nothing"
-    return value
 
 
 def _evaluate(source: str, name: str, namespace: dict[str, Any]) -> object:
