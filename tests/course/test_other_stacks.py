@@ -1,5 +1,6 @@
 """What the pages say of other people's programs, tried where the program is at hand."""
 
+import json
 import os
 import shutil
 import signal
@@ -8,7 +9,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +50,18 @@ _STOP = {"haproxy": signal.SIGUSR1, "nginx": signal.SIGQUIT} if os.name == "posi
 
 
 @contextmanager
-def running(command: list[str], folder: Path, port: int) -> Iterator[list[str]]:
+def running(command: list[str], folder: Path, *ports: int) -> Iterator[list[str]]:
     """Run a server until the block ends; yields the lines that it has printed, which are all there afterwards."""
     log: list[str] = []
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
-            end = time.monotonic() + 10
-            while time.monotonic() < end:
+            end, silent = time.monotonic() + 10, list(ports)
+            while silent and time.monotonic() < end:
                 with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.02)
+                    if probe.connect_ex(("127.0.0.1", silent[-1])) == 0:
+                        silent.pop()
+                    else:
+                        time.sleep(0.02)
             yield log
         finally:
             process.send_signal(_STOP.get(Path(command[0]).name, signal.SIGTERM))
@@ -71,9 +73,14 @@ def running(command: list[str], folder: Path, port: int) -> Iterator[list[str]]:
             log += said.splitlines()
 
 
+def free_ports(number: int) -> list[int]:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def call(folder: Path, port: int, who: str | None, tls: TLSVersion = "1.3") -> Answer:
@@ -82,41 +89,51 @@ def call(folder: Path, port: int, who: str | None, tls: TLSVersion = "1.3") -> A
 
 
 _NODE = """
-const fs = require('fs'), [port, asks, insists] = process.argv.slice(1);
-require('https').createServer({
-  ca: fs.readFileSync('ca.crt'), cert: fs.readFileSync('server.crt'), key: fs.readFileSync('server.key'),
-  requestCert: asks === 'true', ...(insists && {rejectUnauthorized: insists === 'true'}),
-}, (req, res) => res.end(`${req.socket.authorized}`)).listen(Number(port), '127.0.0.1');
+const fs = require('fs');
+for (const [at, [asks, insists]] of JSON.parse(process.argv[1]).entries())
+  require('https').createServer({
+    ca: fs.readFileSync('ca.crt'), cert: fs.readFileSync('server.crt'), key: fs.readFileSync('server.key'),
+    requestCert: asks, ...(insists !== null && {rejectUnauthorized: insists}),
+  }, (req, res) => res.end(`${req.socket.authorized}`)).listen(Number(process.argv[2 + at]), '127.0.0.1');
 """
 
+NODE_OPTIONS = {
+    (False, None): ["false", "false", "false"],
+    (False, True): ["false", "false", "false"],
+    (True, None): ["refused", "true", "refused"],
+    (True, True): ["refused", "true", "refused"],
+    (True, False): ["false", "true", "false"],
+}
+"""Of requestCert and rejectUnauthorized (None: not given), what they make of each of the callers."""
+
+
+Node = dict[tuple[bool, bool | None], int]
+
+
+@pytest.fixture(scope="module")
+def node(folder: Path) -> Iterator[Node]:
+    """The port of a server of Node.js for each pair of options."""
+    ports = free_ports(len(NODE_OPTIONS))
+    command = ["node", "-e", _NODE, json.dumps(list(NODE_OPTIONS)), *map(str, ports)]
+    with running(command, folder, *ports):
+        yield dict(zip(NODE_OPTIONS, ports, strict=True))
+
 
 @needs("node")
 @pytest.mark.parametrize("tls", ["1.2", "1.3"])
-@pytest.mark.parametrize(
-    ("asks", "insists", "wanted"),
-    [
-        ("false", "", ["false", "false", "false"]),
-        ("false", "true", ["false", "false", "false"]),
-        ("true", "", ["refused", "true", "refused"]),
-        ("true", "true", ["refused", "true", "refused"]),
-        ("true", "false", ["false", "true", "false"]),
-    ],
-)
-def test_node_s_options(asks: str, insists: str, wanted: list[str], tls: TLSVersion, folder: Path) -> None:
+def test_node_s_options(tls: TLSVersion, node: Node, folder: Path) -> None:
     """Who is let in, by requestCert and rejectUnauthorized, and what `authorized` says of them."""
-    port = free_port()
-    with running(["node", "-e", _NODE, str(port), asks, insists], folder, port):
-        answers = [call(folder, port, who, tls) for who in CALLERS.values()]
-    assert [answer.text if answer.ok else "refused" for answer in answers] == wanted
+    for options, wanted in NODE_OPTIONS.items():
+        answers = [call(folder, node[options], who, tls) for who in CALLERS.values()]
+        assert [answer.text if answer.ok else "refused" for answer in answers] == wanted, options
 
 
 @needs("node")
 @pytest.mark.parametrize("tls", ["1.2", "1.3"])
-def test_node_hangs_up_on_a_bad_certificate_without_an_alert(tls: TLSVersion, folder: Path) -> None:
+def test_node_hangs_up_on_a_bad_certificate_without_an_alert(tls: TLSVersion, node: Node, folder: Path) -> None:
     """And tells who shows nothing why."""
-    port = free_port()
-    with running(["node", "-e", _NODE, str(port), "true", "true"], folder, port):
-        bad, none = call(folder, port, "stranger", tls).refusal, call(folder, port, None, tls).refusal
+    port = node[True, True]
+    bad, none = call(folder, port, "stranger", tls).refusal, call(folder, port, None, tls).refusal
     assert bad
     assert (bad.reason, bad.alert) == ("connection-lost", None)
     assert none
