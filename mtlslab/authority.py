@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from mtlslab import credentials, errors
-from mtlslab.credentials import UNREADABLE, Credential, KeyType, PrivateKey, distinguished_name, new_csr, signature_hash
+from mtlslab.credentials import BROKEN, Credential, KeyType, PrivateKey, distinguished_name, new_csr, signature_hash
 from mtlslab.profiles import CLIENT, ISSUING_CA, KEY_USAGES, PURPOSES, ROOT, Profile
 
 CLOCK_SKEW = timedelta(minutes=5)
@@ -156,7 +156,7 @@ def _may_sign(certificate: x509.Certificate) -> tuple[int | None, x509.SubjectKe
     name = distinguished_name(certificate)
     try:
         found = _extensions(certificate)
-    except UNREADABLE:
+    except BROKEN:
         raise errors.CannotIssue(f"{name} has extensions that cannot be read: create a new CA") from None
     constraints, usage = found.get(x509.BasicConstraints), found.get(x509.KeyUsage)
     if constraints is None or not constraints.ca or (usage and not usage.key_cert_sign):
@@ -169,7 +169,7 @@ def _check_proof(csr: x509.CertificateSigningRequest) -> None:
     """Refuse a CSR whose key is weak, or whose signature does not show that the asker holds it (RFC 2986 §3)."""
     try:
         proven, weak = csr.is_signature_valid, credentials.weakness(csr.public_key())
-    except UNREADABLE as error:
+    except BROKEN as error:
         raise errors.CSRRefused("bad-signature", f"its key or signature cannot be read ({error})") from None
     if weak:
         raise errors.CSRRefused("weak-key", weak)
@@ -183,7 +183,7 @@ def _refuse_wishes(csr: x509.CertificateSigningRequest, profile: Profile) -> Non
     """Refuse a CSR that asks for more than the profile gives. What else it asks for is left out."""
     try:
         found = _extensions(csr)
-    except UNREADABLE as error:
+    except BROKEN as error:
         raise errors.CSRRefused("bad-request", f"its extensions cannot be read ({error})") from None
     constraints, usage = found.get(x509.BasicConstraints), found.get(x509.KeyUsage)
     foreign = set(found.get(x509.ExtendedKeyUsage, ())) - set(profile.extended_key_usage)
@@ -209,7 +209,7 @@ def _checked_names(csr: x509.CertificateSigningRequest, profile: Profile) -> lis
         for name in names:
             if credentials.general_name(str(name.value)) != name:  # as it reads, and of the kind that it looks like
                 raise errors.NameRefused(str(name.value), "this CA vouches for DNS names, IPs and URIs (with ://) only")
-    except ValueError as error:
+    except BROKEN as error:
         problem = str(error) if isinstance(error, errors.NameRefused) else f"its subject cannot be read ({error})"
         raise errors.CSRRefused("bad-name", problem) from None
     if profile.needs_san and not any(isinstance(name, x509.DNSName | x509.IPAddress) for name in names):

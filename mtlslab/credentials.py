@@ -88,7 +88,7 @@ def distinguished_name(
     try:
         with warnings.catch_warnings(action="ignore"):  # of one that is longer than its kind may be
             return printable(getattr(of, which).rfc4514_string()) or "(empty)"
-    except UNREADABLE:
+    except BROKEN:
         return "(unreadable)"
 
 
@@ -242,13 +242,13 @@ def _pair(folder: str | os.PathLike[str], name: str) -> tuple[Path, Path]:
     return Path(folder) / f"{name}.crt", Path(folder) / f"{name}.key"
 
 
-UNREADABLE = (ValueError, KeyError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+BROKEN = ValueError, TypeError, KeyError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType
 """What cryptography raises where a part of a certificate is malformed, or of a kind that it does not know."""
 
 
 def belongs(private_key: PrivateKey, certificate: x509.Certificate) -> bool:
     """Tell whether a private key is the one of a certificate. A public key that cannot be read is nobody's."""
-    with suppress(*UNREADABLE):
+    with suppress(*BROKEN):
         return certificate.public_key() == private_key.public_key()
     return False
 

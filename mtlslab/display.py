@@ -17,7 +17,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from mtlslab.credentials import UNREADABLE, distinguished_name, printable
+from mtlslab.credentials import BROKEN, distinguished_name, printable
 from mtlslab.exchanges import Answer, Visit
 from mtlslab.profiles import KEY_USAGES, PURPOSES
 from mtlslab.refusals import Refusal
@@ -114,7 +114,7 @@ def certificate(shown: x509.Certificate | x509.CertificateSigningRequest) -> Tab
     try:
         with warnings.catch_warnings(action="ignore"):  # of names longer than their kind may be
             extensions = list(shown.extensions)
-    except UNREADABLE as error:
+    except BROKEN as error:
         return table(("field", "value"), [*rows, ("extensions", f"(unreadable: {error})")])
     for extension in extensions:
         critical = " (critical)" if extension.critical else ""
@@ -130,7 +130,7 @@ def _days(of: x509.Certificate) -> int:
 def _read(part: Callable[[], str]) -> str:
     try:
         return part()
-    except UNREADABLE as error:
+    except BROKEN as error:
         return f"(unreadable: {error})"
 
 

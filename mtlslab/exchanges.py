@@ -8,6 +8,7 @@ from email.message import Message
 
 from cryptography import x509
 
+from mtlslab.credentials import distinguished_name
 from mtlslab.refusals import Refusal
 
 
@@ -62,7 +63,7 @@ class Visit:
     def __repr__(self) -> str:
         if self.refusal:
             return f"<Visit {self.refusal!r}>"
-        who = self.client.subject.rfc4514_string() if self.client else "a client without a certificate"
+        who = distinguished_name(self.client) if self.client else "a client without a certificate"
         what = f"{self.method} {self.path} → {self.status}" if self.method else "no request"
         return f"<Visit by {who} over {self.tls_version}: {what}>"
 

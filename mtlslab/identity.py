@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mtlslab import failures
-from mtlslab.credentials import UNREADABLE
+from mtlslab.credentials import BROKEN
 
 KINDS: dict[type[x509.GeneralName], str] = {
     x509.DNSName: "DNS",
@@ -56,7 +56,7 @@ class Identity:
         try:
             digest.update(certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
             subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
-        except UNREADABLE as error:
+        except BROKEN as error:
             raise failures.IdentityRefused("RFC 5280 §4.1", f"its key or a name cannot be read: {error}") from None
         return cls(
             MappingProxyType({kind: tuple(found) for kind, found in names.items()}),
@@ -102,7 +102,7 @@ def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> x509.Ex
         return certificate.extensions.get_extension_for_class(kind)
     except x509.ExtensionNotFound:
         return None
-    except UNREADABLE as error:
+    except BROKEN as error:
         raise failures.IdentityRefused("RFC 5280 §4.2", f"its extensions cannot be read: {error}") from None
 
 
@@ -110,7 +110,7 @@ def _common_names(certificate: x509.Certificate) -> list[tuple[str, str]]:
     _extension(certificate, x509.SubjectAlternativeName)  # a certificate at all?
     try:
         return [("CN", str(name.value)) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    except UNREADABLE as error:
+    except BROKEN as error:
         raise failures.IdentityRefused("RFC 5280 §4.1.2.6", f"its subject cannot be read: {error}") from None
 
 

@@ -456,6 +456,7 @@ BAD_NAMES: dict[str, Callable[[], x509.CertificateSigningRequest]] = {
     "a slash in the subject": lambda: asking(name="a/b"),
     "a control character in the subject": lambda: asking(name="a\nb"),
     "a subject that is no UTF-8": lambda: patched(b"\x0c\x06client", b"\x0c\x06" + b"\xff\xfeient"),
+    "a subject that is a BIT STRING": lambda: patched(b"\x0c\x06client", b"\x03\x06\0lient"),
     "a space in a host": lambda: asking(names(x509.DNSName("local host"))),
     "a wildcard in the middle": lambda: asking(names(x509.DNSName("a.*.example.com"))),
     "a wildcard for a whole domain": lambda: asking(names(x509.DNSName("*.com"))),

@@ -131,6 +131,7 @@ def damaged(der: bytes, random: Random, count: int) -> Iterator[bytes]:
     """Damage a certificate: by chance, and first so that what chance finds once in thousands is there."""
     yield der.replace(b"\x55\x1d\x0f", b"\x55\x1d\x13")  # keyUsage called basicConstraints, which is there as well
     yield der.replace(b"\x82\x12client.example.org", b"\xa3\x12client.example.org")  # an x400Address
+    yield der.replace(b"\x0c\x06client", b"\x03\x06\x00lient")  # a common name that is a BIT STRING
     for _ in range(count):
         changed = bytearray(der)
         for _ in range(random.randrange(1, 4)):
@@ -151,9 +152,11 @@ def test_a_thousand_damaged_certificates_are_shown(ca: CertificateAuthority) -> 
         shown = display.certificate(certificate)
         assert_harmless(shown)
         assert repr(Credential(certificate, ca.private_key)).isprintable()
-        said.append(by_field(shown).get("extensions", ""))
+        assert repr(Visit(certificate)).isprintable()
+        said.append(by_field(shown).get("extensions", by_field(shown)["subject"]))
     assert said[0].startswith("(unreadable: Duplicate")
     assert said[1].startswith("(unreadable: x400Address")
+    assert said[2] == "(unreadable)"
     assert len(said) > 100
 
 

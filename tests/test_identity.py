@@ -139,13 +139,14 @@ def test_what_cannot_be_read_names_nobody(ca: CertificateAuthority) -> None:
 
 @pytest.mark.parametrize("part", ["issuer", "subject", "key"])
 def test_an_unreadable_name_or_key_names_nobody(ca: CertificateAuthority, part: str) -> None:
-    """A name in a kind of string that nobody knows, or a key on an unknown curve, is refused."""
+    """A name in a kind of string that nobody knows, or of bits, or a key on an unknown curve, is refused."""
     der = ca.issue("alice", CLIENT).certificate.public_bytes(Encoding.DER)
     mark, byte = (b"\x2a\x86\x48\xce\x3d\x03\x01\x07", 7) if part == "key" else (b"\x06\x03\x55\x04\x03\x0c", 5)
     at = (der.rfind(mark) if part == "subject" else der.find(mark)) + byte
-    certificate = x509.load_der_x509_certificate(der[:at] + b"\x5e" + der[at + 1 :])
-    with pytest.raises(failures.IdentityRefused, match="cannot be read"):
-        Identity.of(certificate)
+    changed, bits = der[:at] + b"\x5e" + der[at + 1 :], der.replace(b"\x0c\x05alice", b"\x03\x05\0lice")
+    for damaged in (changed, bits):
+        with pytest.raises(failures.IdentityRefused, match="cannot be read"):
+            Identity.of(x509.load_der_x509_certificate(damaged))
 
 
 def test_an_identity_shows_no_control_characters(ca: CertificateAuthority) -> None:

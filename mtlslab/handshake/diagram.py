@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mtlslab.credentials import distinguished_name
 from mtlslab.handshake.decoding import Message
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ def summary(message: Message) -> str:
     if message.name in ("Certificate", "CompressedCertificate") and message.opened:
         if "certificates" not in fields:
             return str(fields["algorithm"])
-        subjects = [certificate.subject.rfc4514_string() for certificate in fields["certificates"]]
-        return ", ".join(subject or "(no subject)" for subject in subjects) or "no certificate"
+        return ", ".join(map(distinguished_name, fields["certificates"])) or "no certificate"
     if message.name == "CertificateVerify" and message.opened:
         return str(fields["scheme"])
     return str(fields.get("description", ""))
