@@ -91,7 +91,7 @@ def test_there_is_no_circle() -> None:
     """No module imports itself by way of others."""
 
     def reached_from(name: str) -> set[str]:
-        seen, waiting = set(), [name]
+        seen, waiting = set[str](), [name]
         while waiting:
             for other in imported(waiting.pop()) - seen - {PACKAGE.name}:
                 seen.add(other)
