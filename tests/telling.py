@@ -4,7 +4,7 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mtlslab.contexts import server_context
@@ -73,21 +73,29 @@ def tell(plain: socket.socket, context: ssl.SSLContext, keylog: Path, moment: st
 
 
 @contextlib.contextmanager
-def telling(server: Credential, tls: str, moment: str, alert: bytes, folder: Path, ask: object = None) -> Iterator[int]:
-    """Run such a server; yield its port. `ask` is the CA of the clients that it asks for, None to ask nobody."""
+def telling(
+    server: Credential, tls: str, moment: str, alerts: Iterable[bytes], folder: Path, ask: object = None
+) -> Iterator[int]:
+    """Run such a server, which says one alert to each caller, in their order; yield its port.
+
+    `ask` is the CA of the clients that it asks for a certificate, None to ask nobody.
+    """
     context = server_context(server, client_ca=ask, client_auth="optional" if ask else "none")  # type: ignore[arg-type]
     if tls == "1.2":
         context.maximum_version = ssl.TLSVersion.TLSv1_2
-    keylog = folder / f"keylog-{threading.get_ident()}"
+    keylog = folder / "keylog"
     keylog.touch()
     context.keylog_filename = str(keylog)
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    with listener.accept()[0] as plain, contextlib.suppress(OSError):
-                        tell(plain, context, keylog, moment, alert)
+            for alert in alerts:
+                try:
+                    plain = listener.accept()[0]
+                except OSError:
+                    return
+                with plain, contextlib.suppress(OSError):
+                    tell(plain, context, keylog, moment, alert)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()

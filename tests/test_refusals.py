@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from real_curl import exit_codes
 
 import mtlslab
-from given import CURL_VERSION, Call, curl, needs_curl
+from given import CURL_VERSION, Call, needs_curl
 from mtlslab import CertificateAuthority, Credential
 from mtlslab.contexts import TLS_VERSIONS, common, server_context, trust
 from mtlslab.faults.verdicts import curl_exit_code
@@ -276,59 +277,81 @@ class Told:
 
 
 TOLD = [Told(version, moment, level) for version in ("1.2", "1.3") for moment in MOMENTS for level in (2, 1)]
+ODD = (0, 40, 45, 90, 100, 116, 117, 255)
+"""What OpenSSL, curl or we treat otherwise than the rest: goodbyes, what has no name, and one that is like the rest."""
 
 
-@pytest.mark.parametrize("told", TOLD, ids=str)
-def test_every_alert_is_told_as_it_was_said(
-    told: Told, call: Call, ca: CertificateAuthority, server_credential: Credential, tmp_path: Path
-) -> None:
+def numbers_of(told: Told) -> list[int]:
+    """Choose alerts for a moment: the odd ones, and of the others, where they are fatal, a share of that moment's."""
+    others = [number for number in NUMBERS if number not in ODD]
+    return [*ODD, *(others[MOMENTS.index(told.moment) :: len(MOMENTS)] if told.level == 2 else others[:1])]
+
+
+@pytest.fixture(scope="module", params=TOLD, ids=str)
+def refused(
+    request: pytest.FixtureRequest,
+    files: Path,
+    ca: CertificateAuthority,
+    server_credential: Credential,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Told, dict[int, Refusal | None]]:
+    """The refusals of a server that says alerts at one moment, by number."""
+    told, folder = request.param, tmp_path_factory.mktemp("told")
+    numbers = numbers_of(told)
+    alerts = [bytes([told.level, number]) for number in numbers]
+    with telling(server_credential, told.version, told.moment, alerts, folder, ca.certificate) as port:
+        url = f"https://127.0.0.1:{port}"
+        return told, {number: mtlslab.request(url, cacert=files / "ca.crt").refusal for number in numbers}
+
+
+def test_every_alert_is_told_as_it_was_said(refused: tuple[Told, dict[int, Refusal | None]]) -> None:
     """Bare or in context, encrypted or not, with a name or without: the refusal is the server's, and has its alert."""
-    for number in NUMBERS:
-        alert = bytes([told.level, number])
-        with telling(server_credential, told.version, told.moment, alert, tmp_path, ca.certificate) as port:
-            refused = call(f"https://127.0.0.1:{port}", cert=None, key=None).refusal
-        assert refused is not None
-        assert (refused.by, refused.alert) == ("server", told.says(number))
+    told, refusals = refused
+    found = {number: (one.by, one.alert) if one else None for number, one in refusals.items()}
+    assert found == {number: ("server", told.says(number)) for number in refusals}
+
+
+def test_every_alert_is_told_under_both_versions() -> None:
+    """Together, these moments of a version have every number that an alert may have."""
+    for version in ("1.2", "1.3"):
+        assert {n for told in TOLD if told.version == version for n in numbers_of(told)} == set(NUMBERS)
 
 
 @needs_curl
-@pytest.mark.parametrize("told", TOLD, ids=str)
 def test_the_real_curl_exits_as_the_refusal_says(
-    told: Told, call: Call, files: Path, ca: CertificateAuthority, server_credential: Credential, tmp_path: Path
-) -> None:
-    """For each of the alerts that curl makes something of, and for some others."""
-    for number in (0, 40, 45, 48, 90, 100, 116, 117):
-        alert = bytes([told.level, number])
-        with telling(server_credential, told.version, told.moment, alert, tmp_path, ca.certificate) as port:
-            refused = call(f"https://127.0.0.1:{port}", cert=None, key=None).refusal
-            assert refused is not None
-            expected = refused.curl_exit_code
-            if expected == CURL["Server disconnected"] and number:
-                expected = curl_exit_code("Server disconnected", CURL_VERSION)
-            assert curl(f"https://127.0.0.1:{port}", {"cacert": files / "ca.crt"}) == expected, number
-
-
-@pytest.mark.parametrize("asks", [True, False])
-@pytest.mark.parametrize("shows", [True, False])
-@pytest.mark.parametrize("moment", MOMENTS[:3])
-def test_a_certificate_was_missing_only_where_one_was_asked_for(
-    moment: str,
-    shows: bool,
-    asks: bool,
-    call: Call,
+    refused: tuple[Told, dict[int, Refusal | None]],
+    files: Path,
     ca: CertificateAuthority,
     server_credential: Credential,
     tmp_path: Path,
 ) -> None:
+    """Of the alerts that curl makes something of, and of some others, it makes what a refusal says that it does."""
+    told, refusals = refused
+    expected = {number: one.curl_exit_code for number in ODD if (one := refusals[number])}
+    for number, code in expected.items():
+        if code == CURL["Server disconnected"] and number:
+            expected[number] = curl_exit_code("Server disconnected", CURL_VERSION)
+    alerts = [bytes([told.level, number]) for number in ODD]
+    with telling(server_credential, told.version, told.moment, alerts, tmp_path, ca.certificate) as port:
+        codes = exit_codes([(f"https://127.0.0.1:{port}", {"cacert": files / "ca.crt"})] * len(ODD))
+    assert dict(zip(ODD, codes, strict=True)) == expected
+
+
+@pytest.mark.parametrize("asks", [True, False])
+@pytest.mark.parametrize("moment", MOMENTS[:3])
+def test_a_certificate_was_missing_only_where_one_was_asked_for(
+    moment: str, asks: bool, call: Call, ca: CertificateAuthority, server_credential: Credential, tmp_path: Path
+) -> None:
     """Under TLS 1.2 handshake_failure means that only after a CertificateRequest, and if the client sent none."""
-    pair = {} if shows else {"cert": None, "key": None}
-    with telling(server_credential, "1.2", moment, b"\x02\x28", tmp_path, ca.certificate if asks else None) as port:
-        refused = call(f"https://127.0.0.1:{port}", **pair).refusal
-    assert refused is not None
-    missing = asks and not shows and moment != "at once"
-    assert (refused.reason, refused.alert) == (
-        *("no-client-certificate" if missing else "handshake-failure", "handshake_failure"),
-    )
+    alerts, ask = [b"\x02\x28"] * 2, ca.certificate if asks else None
+    with telling(server_credential, "1.2", moment, alerts, tmp_path, ask) as port:
+        for shows, pair in ((True, {}), (False, {"cert": None, "key": None})):
+            refused = call(f"https://127.0.0.1:{port}", **pair).refusal
+            assert refused is not None
+            missing = asks and not shows and moment != "at once"
+            assert (refused.reason, refused.alert) == (
+                *("no-client-certificate" if missing else "handshake-failure", "handshake_failure"),
+            )
 
 
 # --- as the server sees it -------------------------------------------------------------------------
@@ -372,10 +395,11 @@ class Ends:
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_the_server_hears_every_alert(version: str, ca: CertificateAuthority, server_credential: Credential) -> None:
     """What a client says in the middle of its handshake is the client's refusal, under the name of its number."""
+    ends = Ends(ca, server_credential, version)
     for number in NUMBERS:
         if (version, number) == ("1.3", 90):
             continue  # user_canceled is no error there (RFC 8446 §6.1)
-        heard = Ends(ca, server_credential, version).meet(b"\x15\x03\x03\x00\x02\x02" + bytes([number]))
+        heard = ends.meet(b"\x15\x03\x03\x00\x02\x02" + bytes([number]))
         assert (heard.by, heard.alert) == ("client", ALERTS.get(number, f"0x{number:04x}"))
 
 
@@ -469,12 +493,13 @@ VERIFY_CODES = {
 """OpenSSL's table of alerts (ssl/statem/statem_lib.c), and our word for each."""
 
 
-@pytest.mark.parametrize("code", range(1, 100))
-def test_every_verdict_of_openssl_has_its_reason_and_its_alert(code: int) -> None:
+def test_every_verdict_of_openssl_has_its_reason_and_its_alert() -> None:
     """What the table leaves out is certificate_unknown."""
     met: dict[str, Any] = {"tls_version": "TLSv1.3", "sent_certificate": True, "in_handshake": False}
-    found = refusal(verification(code), seen_by="server", **met)
-    assert (found.reason, found.alert) == VERIFY_CODES.get(code, ("bad-certificate", "certificate_unknown"))
+    found = {code: refusal(verification(code), seen_by="server", **met) for code in range(1, 100)}
+    assert {code: (one.reason, one.alert) for code, one in found.items()} == {
+        code: VERIFY_CODES.get(code, ("bad-certificate", "certificate_unknown")) for code in found
+    }
 
 
 # --- against others ---------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The server outlives its callers, remembers each of them, and lets go of its port."""
 
 import contextlib
+import functools
 import gc
 import os
 import re
@@ -19,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 import mtlslab.connection
 import mtlslab.server
 from given import Call, Serve
-from mtlslab import CertificateAuthority, Credential, Refusal, Reply, Request, Server, Visit, errors
+from mtlslab import CertificateAuthority, Credential, Reply, Request, Server, Visit, errors
 from mtlslab.connection import MAX_BODY
 from mtlslab.contexts import ClientAuth, TLSVersion, client_context, server_context
 from mtlslab.credentials import certificate_pem
@@ -56,15 +58,16 @@ def dial(server: Server) -> socket.socket:
     return socket.create_connection(("127.0.0.1", server.port), timeout=5)
 
 
+@functools.cache
+def honest(files: Path, tls_max: TLSVersion = "1.3") -> ssl.SSLContext:
+    """Make the context of a client that shows its certificate."""
+    return client_context(cacert=files / "ca.crt", cert=files / "client.crt", key=files / "client.key", tls_max=tls_max)
+
+
 @contextlib.contextmanager
-def speaking_tls(
-    server: Server, files: Path, tls_max: TLSVersion = "1.3", *, name: str = "client"
-) -> Iterator[ssl.SSLSocket]:
+def speaking_tls(server: Server, files: Path, tls_max: TLSVersion = "1.3") -> Iterator[ssl.SSLSocket]:
     """Open a TLS connection that shows a certificate, and that notices an end without close_notify."""
-    context = client_context(
-        cacert=files / "ca.crt", cert=files / f"{name}.crt", key=files / f"{name}.key", tls_max=tls_max
-    )
-    tls = context.wrap_socket(dial(server), server_hostname="localhost", suppress_ragged_eofs=False)
+    tls = honest(files, tls_max).wrap_socket(dial(server), server_hostname="localhost", suppress_ragged_eofs=False)
     with tls:
         yield tls
 
@@ -211,7 +214,7 @@ def test_stopping_is_quick_whoever_is_connected(serve: Serve, files: Path) -> No
 CHILD = """
 import sys, time
 from pathlib import Path
-from mtlslab import Refusal, CertificateAuthority, Credential, Server
+from mtlslab import CertificateAuthority, Credential, Server
 
 if sys.argv[2:]:
     import resource
@@ -219,6 +222,7 @@ if sys.argv[2:]:
 
 def app(request):
     if request.path == "/stuck":
+        print("busy", flush=True)
         time.sleep(60)
     return "done"
 
@@ -257,9 +261,9 @@ def test_a_server_never_stopped_does_not_hold_up_the_exit(server_files: Path, ca
         address = ("127.0.0.1", port)
         stack.enter_context(socket.create_connection(address))
         stack.enter_context(socket.create_connection(address)).sendall(b"\x16")
-        url = f"https://localhost:{port}/stuck"
-        threading.Thread(target=call, args=[url], kwargs={"timeout": 0.2}, daemon=True).start()
-        time.sleep(0.4)
+        threading.Thread(target=call, args=[f"https://localhost:{port}/stuck"], daemon=True).start()
+        assert process.stdout
+        assert process.stdout.readline() == "busy\n"
         began = time.monotonic()
         _, errors_ = process.communicate(timeout=20)
         assert (process.returncode, errors_) == (0, "")
@@ -270,12 +274,11 @@ def test_a_server_never_stopped_does_not_hold_up_the_exit(server_files: Path, ca
 def test_running_out_of_file_descriptors_does_not_shut_it_up(server_files: Path, call: Call) -> None:
     """Where the system gives the server no more sockets, silent callers give way, and honest ones are answered."""
     with child(server_files, "48") as (process, port), contextlib.ExitStack() as stack:
-        for _ in range(4):
-            for _ in range(30):
-                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
-            began = time.monotonic()
-            assert call(f"https://localhost:{port}").ok
-            assert time.monotonic() - began < SOON
+        for _ in range(50):  # asyncio looks again a second later, and finds room for the others
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+        began = time.monotonic()
+        assert call(f"https://localhost:{port}").ok
+        assert time.monotonic() - began < SOON
         _, errors_ = process.communicate(timeout=20)
         assert (process.returncode, errors_) == (0, "")
 
@@ -381,18 +384,20 @@ def test_a_bad_caller_is_a_visit_and_nothing_else(
     assert time.monotonic() - began < SOON
 
 
-@pytest.mark.parametrize("first_words", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01"], ids=["none", "a byte", "a head"])
-def test_a_silent_caller_is_let_go_in_time(serve: Serve, first_words: bytes) -> None:
+def test_a_silent_caller_is_let_go_in_time(serve: Serve) -> None:
     """Who does not go on within the timeout is sent away, and it was the server that said no."""
     server = serve(timeout=0.2)
-    with dial(server) as caller:
-        caller.sendall(first_words)
+    with contextlib.ExitStack() as stack:
+        silent = [stack.enter_context(dial(server)) for _ in range(3)]
         began = time.monotonic()
-        read_all(caller)
-        assert 0.1 < time.monotonic() - began < SOON
-    refusal = visit_number(1, server).refusal
-    assert refusal is not None
-    assert (refusal.by, refusal.reason, refusal.alert) == ("server", "timed-out", None)
+        for caller, first_words in zip(silent, (b"", b"\x16", b"\x16\x03\x01\x02\x00\x01"), strict=True):
+            caller.sendall(first_words)
+        for caller in silent:
+            read_all(caller)
+            assert 0.1 < time.monotonic() - began < SOON
+    visit_number(3, server)
+    refusals = [visit.refusal for visit in server.visits]
+    assert [one and (one.by, one.reason, one.alert) for one in refusals] == [("server", "timed-out", None)] * 3
 
 
 def test_a_dripping_caller_is_let_go_in_time(serve: Serve, files: Path) -> None:
@@ -449,20 +454,25 @@ def test_a_handshake_waits_for_a_slow_reader(
 
     monkeypatch.setattr(socket, "create_server", create_with_small_buffers)
     credential = replace(ca.issue("localhost", SERVER, names=["localhost"]), chain=(ca.certificate,) * 110)
-    context = client_context(cacert=files / "ca.crt", cert=files / "client.crt", key=files / "client.key")
     with Server(credential, client_ca=ca.certificate, port=0, timeout=60) as server, socket.socket() as plain:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        plain.settimeout(60)
         plain.connect(("127.0.0.1", server.port))
-        plain.setblocking(False)
-        with context.wrap_socket(plain, server_hostname="localhost", do_handshake_on_connect=False) as tls:
-            with pytest.raises(ssl.SSLWantReadError):
-                tls.do_handshake()
-            wait_until(lambda: any(caller.transport.get_write_buffer_size() for caller in callers(server)))
-            assert call(server.url).ok
-            tls.settimeout(60)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = honest(files).wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with pytest.raises(ssl.SSLWantReadError):
             tls.do_handshake()
-            tls.sendall(GET + b"Connection: close\r\n\r\n")
-            assert read_all(tls).endswith(b"Hello World\n")
+        plain.sendall(outgoing.read())
+        wait_until(lambda: any(caller.transport.get_write_buffer_size() for caller in callers(server)))
+        assert call(server.url).ok
+        while not tls.version():
+            incoming.write(plain.recv(4096))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.do_handshake()
+        tls.write(GET + b"Connection: close\r\n\r\n")
+        plain.sendall(outgoing.read())
+        incoming.write(read_all(plain))
+        assert tls.read(1 << 16).endswith(b"Hello World\n")
 
 
 def test_only_who_asks_takes_a_thread(serve: Serve, call: Call, files: Path) -> None:
@@ -471,13 +481,13 @@ def test_only_who_asks_takes_a_thread(serve: Serve, call: Call, files: Path) -> 
     assert call(server.url).ok
     threads = threading.active_count()
     with contextlib.ExitStack() as stack:
-        for _ in range(10):
+        for _ in range(5):
             stack.enter_context(dial(server))
             stack.enter_context(dial(server)).sendall(hello(files))
             stack.enter_context(dial(server)).sendall(b"SSH-2.0-OpenSSH_9.9\r\n")
             stack.enter_context(speaking_tls(server, files))
         assert call(server.url).ok
-        wait_until(lambda: len(callers(server)) >= 40)
+        wait_until(lambda: len(callers(server)) >= 20)
         assert threading.active_count() == threads
 
 
@@ -496,10 +506,8 @@ def test_idle_callers_give_way(serve: Serve, call: Call, first_words: bytes) -> 
         with contextlib.suppress(ConnectionError):
             assert read_all(idle[0]) == b""
         assert time.monotonic() - began < SOON  # and not only when its time was up
-        refusals: list[Refusal] = []
-        while len(refusals) < 9 and time.monotonic() - began < 10:  # all but three, in the order they come to be served
-            refusals = [visit.refusal for visit in server.visits if visit.refusal]
-    assert len(refusals) >= 9
+        wait_until(lambda: len(server._visits) >= 10)  # all idle ones but three, and the honest one
+        refusals = [visit.refusal for visit in server._visits if visit.refusal]
     assert {(refusal.by, refusal.reason) for refusal in refusals} == {("server", "timed-out")}
 
 
@@ -507,13 +515,12 @@ def test_who_has_just_come_does_not_give_way(serve: Serve, files: Path, monkeypa
     """A burst of silent callers right behind an honest one does not cost it its place before it can speak."""
     monkeypatch.setattr(mtlslab.server, "_GRACE_SECONDS", 60.0)
     server = serve(max_connections=3)
-    context = client_context(cacert=files / "ca.crt", cert=files / "client.crt", key=files / "client.key")
     with contextlib.ExitStack() as stack:
-        honest = stack.enter_context(dial(server))
+        plain = stack.enter_context(dial(server))
         for _ in range(12):
             stack.enter_context(dial(server))
         wait_until(lambda: len(callers(server)) + len(server._visits) >= 13)
-        tls = stack.enter_context(context.wrap_socket(honest, server_hostname="localhost"))
+        tls = stack.enter_context(honest(files).wrap_socket(plain, server_hostname="localhost"))
         tls.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert read_all(tls).endswith(b"Hello World\n")
 
@@ -521,13 +528,12 @@ def test_who_has_just_come_does_not_give_way(serve: Serve, files: Path, monkeypa
 def test_who_is_connected_gets_another_moment(serve: Serve, files: Path) -> None:
     """With its handshake done a caller does not have to give way before those who came after it and have not."""
     server = serve()
-    context = client_context(cacert=files / "ca.crt", cert=files / "client.crt", key=files / "client.key")
     with contextlib.ExitStack() as stack:
-        honest = stack.enter_context(dial(server))
+        plain = stack.enter_context(dial(server))
         for _ in range(3):
             stack.enter_context(dial(server))
         wait_until(lambda: len(callers(server)) == 4)
-        stack.enter_context(context.wrap_socket(honest, server_hostname="localhost"))
+        stack.enter_context(honest(files).wrap_socket(plain, server_hostname="localhost"))
         shaking, reading = mtlslab.connection.State.SHAKING_HANDS, mtlslab.connection.State.READING
         wait_until(lambda: [caller.state for caller in callers(server)] == [shaking, shaking, shaking, reading])
 
@@ -576,34 +582,34 @@ def resident_bytes() -> int:
         return 0
 
 
-@pytest.mark.parametrize("first_words", [b"", b"\x16"], ids=["silent", "half a handshake"])
-def test_callers_by_the_thousand(serve: Serve, call: Call, first_words: bytes) -> None:
-    """While 1,500 callers hang on, honest ones are answered soon, in few threads and little memory."""
+def test_callers_by_the_thousand(serve: Serve, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While 1,200 callers hang on in their handshake, honest ones are answered soon, in few threads, little memory."""
+    monkeypatch.setattr(mtlslab.server, "_GRACE_SECONDS", 60.0)  # nobody goes but for those who come
     raise_the_limit_of_open_files(4096)
-    server = serve(max_connections=100)
+    server = serve(max_connections=100, timeout=60)
     threads, memory = threading.active_count(), resident_bytes()
     slowest, most = 0.0, 0
     with contextlib.ExitStack() as stack:
-        for number in range(1500):
+        for number in range(1200):
             try:
                 caller = stack.enter_context(dial(server))
             except OSError as error:
                 pytest.skip(f"this machine opens no more than {number} files ({error.strerror})")
-            caller.sendall(first_words)
+            caller.sendall(b"\x16")
             most = max(most, len(callers(server)))
             if number % 100 == 99:
                 began = time.monotonic()
                 answer = call(server.url)
                 slowest = max(slowest, time.monotonic() - began)
                 assert answer.ok, answer
-        assert most <= 100 + mtlslab.server._CROWD
+        assert most == 100 + mtlslab.server._CROWD
         assert threading.active_count() == threads
         assert resident_bytes() - memory < 50 << 20
         began = time.monotonic()
         server.stop()
         assert time.monotonic() - began < SOON
     assert slowest < SOON
-    assert 15 <= len(server.visits) <= 1000
+    assert len(server.visits) == 1000  # the last ones
 
 
 def test_every_visit_is_remembered(serve: Serve, call: Call, files: Path) -> None:
@@ -611,7 +617,7 @@ def test_every_visit_is_remembered(serve: Serve, call: Call, files: Path) -> Non
     server = serve()
 
     def come_and_go() -> None:
-        for _ in range(4):
+        for _ in range(2):
             assert call(server.url).ok
             with dial(server) as caller:
                 speaks_http(caller, files)
@@ -621,14 +627,14 @@ def test_every_visit_is_remembered(serve: Serve, call: Call, files: Path) -> Non
         caller.start()
     for caller in callers:
         caller.join()
-    visit_number(40, server)
-    assert sorted(visit.status or 0 for visit in server.visits) == [0] * 20 + [200] * 20
+    visit_number(20, server)
+    assert sorted(visit.status or 0 for visit in server.visits) == [0] * 10 + [200] * 10
 
 
 def test_a_visit_is_there_when_the_caller_knows(serve: Serve, call: Call) -> None:
     """`visits` waits for what is under way: right after an answer or a refusal, it is the last one."""
     server = serve()
-    for number in range(1, 21, 2):
+    for number in range(1, 11, 2):
         assert call(server.url).ok
         assert len(server.visits) == number
         assert not call(server.url, cert=None, key=None).ok
@@ -651,47 +657,39 @@ DOORS: list[tuple[ClientAuth, str | None, bool, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize("tls_max", ["1.2", "1.3"])
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The files of a client of another CA."""
+    credential = CertificateAuthority.create("foreign-ca").issue("client", CLIENT)
+    return credential.save(tmp_path_factory.mktemp("stranger"), "client")
+
+
 @pytest.mark.parametrize(("client_auth", "who", "let_in", "known_as"), DOORS)
 def test_client_auth_decides_who_is_let_in(
     serve: Serve,
     call: Call,
-    tmp_path: Path,
+    stranger: tuple[Path, Path],
     client_auth: ClientAuth,
     who: str | None,
     let_in: bool,
     known_as: str | None,
-    tls_max: TLSVersion,
 ) -> None:
     """None is asked, optional may stay away, required must show a certificate; a foreign one is never taken."""
-    calls = []
+    calls: list[x509.Certificate | None] = []
     server = serve(client_auth=client_auth, app=lambda request: calls.append(request.client) or "in")  # type: ignore[func-returns-value]
-    options: dict[str, Any] = {"cert": None, "key": None} if who is None else {}
-    if who == "stranger":
-        stranger = CertificateAuthority.create("foreign-ca").issue("client", CLIENT)
-        options["cert"], options["key"] = stranger.save(tmp_path, "client")
-    answer = call(server.url, tls_max=tls_max, **options)
-    visit = visit_number(1, server)
-    assert (answer.ok, visit.refusal is None, len(calls)) == (let_in, let_in, let_in)
-    assert visit.tls_version == f"TLSv{tls_max}"
-    assert (visit.client.subject.rfc4514_string() if visit.client else None) == known_as
-    assert calls == ([visit.client] if let_in else [])
-
-
-def write_and_read(tls: ssl.SSLSocket) -> None:
-    tls.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
-    tls.recv(1)
-
-
-@pytest.mark.parametrize("tls_max", ["1.2", "1.3"])
-def test_a_refused_caller_is_always_told_why(serve: Serve, files: Path, tls_max: TLSVersion) -> None:
-    """The alert arrives even at a caller who writes before it reads: no reset overtakes it."""
-    server = serve()
-    context = client_context(cacert=files / "ca.crt", tls_max=tls_max)
-    alert = {"1.2": "HANDSHAKE_FAILURE", "1.3": "CERTIFICATE_REQUIRED"}[tls_max]
-    for _ in range(25):
-        with dial(server) as plain, pytest.raises(ssl.SSLError, match=alert):
-            write_and_read(context.wrap_socket(plain, server_hostname="localhost"))
+    pairs: dict[str | None, dict[str, Path | None]] = {
+        "client": {},
+        "stranger": dict(zip(("cert", "key"), stranger, strict=True)),
+        None: {"cert": None, "key": None},
+    }
+    for number, tls_max in enumerate(("1.2", "1.3"), 1):
+        calls.clear()
+        answer = call(server.url, tls_max=tls_max, **pairs[who])
+        visit = visit_number(number, server)
+        assert (answer.ok, visit.refusal is None, len(calls)) == (let_in, let_in, let_in)
+        assert visit.tls_version == f"TLSv{tls_max}"
+        assert (visit.client.subject.rfc4514_string() if visit.client else None) == known_as
+        assert calls == ([visit.client] if let_in else [])
 
 
 def certificates_sent(context: ssl.SSLContext) -> list[bytes]:
@@ -845,8 +843,10 @@ REQUESTS: dict[str, tuple[bytes, int]] = {
 }
 
 
-@pytest.mark.parametrize("tls_max", ["1.2", "1.3"])
-@pytest.mark.parametrize("what", REQUESTS)
+@pytest.mark.parametrize(
+    ("what", "tls_max"),
+    [*((what, "1.3") for what in REQUESTS), *((what, "1.2") for what in ("GET", "a longer body", "an endless head"))],
+)
 def test_each_request_gets_a_reply_and_a_goodbye(serve: Serve, files: Path, what: str, tls_max: TLSVersion) -> None:
     """Good requests and bad ones get their status, end with close_notify, and are remembered with that status."""
     request, status = REQUESTS[what]
@@ -882,19 +882,20 @@ def test_who_says_goodbye_is_not_waited_for(serve: Serve, call: Call, files: Pat
     visit_number(2, server)
 
 
-def test_a_thousand_requests_at_once_are_answered_in_turn(serve: Serve, files: Path) -> None:
+def test_many_requests_at_once_are_answered_in_turn(serve: Serve, files: Path) -> None:
     """Pipelined requests get their replies in order, however many of them come in one piece (RFC 9112 §9.3.2)."""
-    paths = [b"/%d" % number for number in range(1000)]
+    paths = [b"/" + b"a" * 100 + b"%d" % number for number in range(300)]
     asked, replies = b"".join(GET.replace(b"/ ", path + b" ") + b"\r\n" for path in paths), b""
+    assert len(asked) > mtlslab.connection.MAX_HEAD  # together they may be longer than one may be
     with speaking_tls(serve(app=lambda request: f"{request.path}\n", timeout=60), files) as tls:
         tls.setblocking(False)  # one thread asks and listens: OpenSSL does not let two use one connection at once
-        while not replies.endswith(b"\r\n\r\n/999\n"):
+        while not replies.endswith(b"\r\n\r\n" + paths[-1] + b"\n"):
             select.select([tls], [tls] if asked else [], [], 0.05)
             with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 asked = asked[tls.send(asked) :] if asked else b""
             with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 replies += tls.recv(1 << 16) or pytest.fail("the server hung up")
-    assert re.findall(rb"^/\d+$", replies, re.MULTILINE) == paths
+    assert re.findall(rb"^/a+\d+$", replies, re.MULTILINE) == paths
 
 
 def test_a_connection_can_be_used_again(serve: Serve, files: Path) -> None:

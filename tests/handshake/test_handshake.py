@@ -415,12 +415,10 @@ def test_key_schedule_of_rfc_8448() -> None:
     assert keys.iv == bytes.fromhex("5d313eb2671276ee13000b30")
 
 
-SUITES_13 = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 SUITE_PROGRAM = """
 from mtlslab import CertificateAuthority
 from mtlslab.handshake import record
 from mtlslab.profiles import CLIENT, SERVER
-from mutants import mutants
 ca = CertificateAuthority.create("example-ca", days=1)
 server, client = ca.issue("localhost", SERVER, names=["localhost"]), ca.issue("client", CLIENT)
 transcript = record(server, ca.certificate, client)
@@ -428,10 +426,12 @@ print(transcript.cipher_suite, transcript.message("Certificate", "client").opene
 """
 
 
-@pytest.mark.parametrize("suite", SUITES_13)
-def test_each_tls13_suite(suite: str, tmp_path: Path) -> None:
-    """Each suite of TLS 1.3 is opened. Before Python 3.15 only OpenSSL's configuration can choose them."""
-    configuration = tmp_path / "openssl.cnf"
+def test_another_suite_of_tls13(tmp_path: Path) -> None:
+    """The suite that is least like the usual one is opened, too; the agreement with openssl is about all of them.
+
+    Before Python 3.15 only OpenSSL's configuration can choose them, when a process begins.
+    """
+    configuration, suite = tmp_path / "openssl.cnf", "TLS_CHACHA20_POLY1305_SHA256"
     configuration.write_text(
         f"openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nCiphersuites = {suite}\n"
     )
@@ -592,6 +592,18 @@ def test_errors_say_which_byte_of_which_record() -> None:
     assert failing([hello], "CLIENT_RANDOM zz zz")[:3] == ("key log", 0, 0)
 
 
+def test_what_comes_at_the_wrong_time_is_placed() -> None:
+    """An old version, keys that change in mid-record, a message without its end, an odd ChangeCipherSpec."""
+    hello, answer = mutual("1.2").flights[0], mutual("1.2").message("ServerHello").raw
+    old = failing([hello, ("server", plain_record(22, answer[:4] + b"\3\2" + answer[6:]))])
+    assert old[:3] == ("server", 1, 9)
+    assert "TLSv1.1 is not read here" in old[3]
+    mixed = mutual().message("ServerHello").raw + b"\x08\0"
+    assert failing([mutual().flights[0], ("server", plain_record(22, mixed))])[:3] == ("server", 1, 5)
+    assert failing([("client", plain_record(22, b"\1\0\0\x09ab"))])[:3] == ("client", 0, 11)
+    assert failing([("client", plain_record(20, b"\2"))])[:3] == ("client", 0, 5)
+
+
 def test_the_byte_is_right_across_records() -> None:
     """A fault in a message's second record is placed in that record."""
     source = mutual("1.2")
@@ -623,12 +635,12 @@ def mutations(original: bytes, rng: random.Random) -> bytes:
 
 @pytest.mark.parametrize("kind", ["1.3", "1.2", "retried", "in the clear"])
 def test_mutated_handshakes(kind: str) -> None:
-    """A thousand spoiled transcripts: each is read and shown, or refused with TranscriptError."""
+    """Hundreds of spoiled transcripts: each is read and shown, or refused with TranscriptError."""
     rng = random.Random(kind)
     source = {"1.3": mutual, "1.2": lambda: mutual("1.2"), "retried": retried, "in the clear": mutual}[kind]()
     keylog = "" if kind == "in the clear" else source.keylog
     refusals = 0
-    for _ in range(1000):
+    for _ in range(250):
         flights = list(source.flights)
         n = rng.randrange(len(flights))
         flights[n] = Flight(flights[n].sender, mutations(flights[n].data, rng))
@@ -641,7 +653,7 @@ def test_mutated_handshakes(kind: str) -> None:
         assert error is None or 0 <= error.record <= len(source.records) + 40
         assert error is None or error.offset >= 0
         assert again is None or again._repr_mimebundle_()
-    assert refusals > 200
+    assert refusals > 50
 
 
 @pytest.mark.parametrize("tls", ["1.2", "1.3"])
@@ -779,14 +791,14 @@ def test_record_from_a_server_on_the_network(tls: TLSVersion) -> None:
         assert isinstance(refusal.client_error, ssl.SSLError)
 
 
-def dial_what_is_no_tls_server(then: Callable[[socket.socket], object]) -> Transcript:
+def dial_what_is_no_tls_server(then: Callable[[socket.socket], object], timeout: float = 60) -> Transcript:
     """Record a handshake with a server that does as it is told."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         answering = threading.Thread(target=lambda: then(listener.accept()[0]))
         answering.start()
         try:
             ca = authority().certificate
-            return record_from("127.0.0.1", listener.getsockname()[1], server_ca=ca, timeout=0.3, linger=0.1)
+            return record_from("127.0.0.1", listener.getsockname()[1], server_ca=ca, timeout=timeout, linger=0.1)
         finally:
             answering.join()
 
@@ -795,7 +807,7 @@ def test_record_from_what_is_no_tls_server() -> None:
     """Silence is waited for so long and no longer, another protocol is named, a hang-up is the client's error."""
     held: list[socket.socket] = []
     with pytest.raises(TimeoutError):
-        dial_what_is_no_tls_server(held.append)
+        dial_what_is_no_tls_server(held.append, timeout=0.2)
     held[0].close()
     with pytest.raises(failures.TranscriptError, match="plain text"):
         dial_what_is_no_tls_server(lambda plain: plain.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
@@ -819,8 +831,9 @@ def talk_on(plain: socket.socket, context: ssl.SSLContext | None, what: bytes, p
             time.sleep(pause)
 
 
-@pytest.mark.parametrize("tls", ["1.2", "1.3"])
-@pytest.mark.parametrize(("what", "pause"), [(b"x", 0.02), (b"x" * 100_000, 0)], ids=["drips", "floods"])
+@pytest.mark.parametrize(
+    ("tls", "what", "pause"), [("1.2", b"x", 0.02), ("1.3", b"x" * 100_000, 0)], ids=["drips", "floods"]
+)
 def test_a_server_that_talks_on_is_cut_short(tls: TLSVersion, what: bytes, pause: float) -> None:
     """It is listened to for as long as the timeout says, and for no more than enough; what it said so far is there."""
     context = server_context(server_credential(), client_auth="none")
@@ -847,7 +860,7 @@ def drip_a_record(plain: socket.socket) -> None:
 def test_a_server_that_drips_in_its_handshake_is_left() -> None:
     """The handshake's time is over when it is over, however often something comes."""
     with pytest.raises(TimeoutError):
-        dial_what_is_no_tls_server(drip_a_record)
+        dial_what_is_no_tls_server(drip_a_record, timeout=0.2)
 
 
 def test_no_changed_reply_makes_a_recording_fail_otherwise() -> None:
@@ -857,18 +870,18 @@ def test_no_changed_reply_makes_a_recording_fail_otherwise() -> None:
     ends = {"server_ca": authority().certificate, "client_credential": client_credential(), "server_name": "localhost"}
     recorded = 0
     with mutants(contexts, seed=2) as port:
-        for _ in range(250):
+        for _ in range(80):
             with contextlib.suppress(OSError, failures.TranscriptError):
-                heard = record_from("127.0.0.1", port, **ends, timeout=0.5, linger=0.01, say=b"GET / HTTP/1.1\r\n\r\n")  # type: ignore[arg-type]
+                heard = record_from("127.0.0.1", port, **ends, timeout=0.2, linger=0.01, say=b"GET / HTTP/1.1\r\n\r\n")  # type: ignore[arg-type]
                 recorded += bool(heard.messages)
-    assert recorded > 25
+    assert recorded > 8
 
 
 def test_resumptions_at_once_are_recorded_one_after_the_other() -> None:
     """Threads that resume the same handshake at the same time all get their recording, and the process goes on."""
     first = record(server_credential(), authority().certificate, client_credential())
     with ThreadPoolExecutor(8) as threads:
-        again = list(threads.map(lambda _: first.resume(), range(64)))
+        again = list(threads.map(lambda _: first.resume(), range(24)))
     assert all(transcript.resumed and transcript.alert is None for transcript in again)
 
 
