@@ -663,7 +663,7 @@ def test_verifiers_differ_on_a_critical_purpose() -> None:
     """What the page says: OpenSSL's strict mode takes a critical extendedKeyUsage, cryptography's verifier does not."""
     made = CA.issue("localhost", SERVER, names=["localhost"])
     critical = altered(made.certificate, CA.private_key, put=[(x509.ExtendedKeyUsage([SERVER_AUTH]), True)])
-    assert not judges.doors(Credential(critical, made.private_key), CA.certificate)["server"]
+    assert not judges.door("server", Credential(critical, made.private_key), CA.certificate)
     verifier = PolicyBuilder().store(Store([CA.certificate])).build_server_verifier(x509.DNSName("localhost"))
     assert verifier.verify(made.certificate, [])
     with pytest.raises(VerificationError):

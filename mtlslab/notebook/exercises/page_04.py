@@ -23,6 +23,7 @@ from mtlslab.notebook.exercises.judges import (
     NotYet,
     afresh,
     checker,
+    door,
     doors,
     expect,
     fresh_name,
@@ -289,7 +290,7 @@ def _expect_no_ca(made: Credential, ca: CertificateAuthority) -> None:
     rogue.certificate, rogue.private_key, rogue.chain = made.certificate, made.private_key, (made.certificate,)
     rogue._key_identifier = x509.SubjectKeyIdentifier.from_public_key(made.certificate.public_key())
     forged = rogue.issue("bank.example", SERVER, names=["bank.example"])
-    taken = not doors(forged, ca.certificate, "bank.example")["server"]
+    taken = not door("server", forged, ca.certificate, "bank.example")
     expect(not taken, "with its certificate a service signed for bank.example, and a client believed it")
 
 

@@ -211,7 +211,7 @@ def surviving_reload(answer: Any) -> str:
             _expect_pair(current, friend, folder, what, wanted)
             for who, context in others.items():
                 expect(handshake(context, current).refused != "", f"with {what} in the folder it lets in {who}")
-        for who, met in meet(current, ca).items():
+        for who, met in meet(current, ca):
             expect(who == "a friend" or met.refused != "", f"when all is written it lets in {who}")
         expect_nothing_loose(current, ca.certificate)
     return "every caller of every moment was shown a whole pair, and nobody else got in"
