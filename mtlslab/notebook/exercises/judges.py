@@ -216,11 +216,12 @@ def afresh(given: Any) -> Any:
 
 def _in_an_old_place(given: tuple[Any, ...], places: set[int]) -> tuple[Any, ...]:
     """Return arguments afresh, the first of them where another lay before, if that can be had within a few tries."""
-    tries: list[tuple[Any, ...]] = [afresh(given)]
-    while id(tries[-1][0]) not in places and len(tries) < 20:
-        tries.append(afresh(given))
-    places.add(id(tries[-1][0]))
-    return tries[-1]
+    first, *others = given
+    tries = [afresh(first)]
+    while id(tries[-1]) not in places and len(tries) < 20:
+        tries.append(afresh(first))
+    places.add(id(tries[-1]))
+    return tries[-1], *map(afresh, others)
 
 
 # --- handshakes, in memory -------------------------------------------------------------------------
