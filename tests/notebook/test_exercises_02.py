@@ -36,7 +36,6 @@ def usage(*given: str) -> x509.KeyUsage:
 
 
 LEAD = (x509.BasicConstraints(True, 0), True)
-SIGNS = usage("key_cert_sign", "crl_sign")
 UNKNOWN = (x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True)
 KEY = new_private_key()
 FOREIGN = x509.SubjectKeyIdentifier.from_public_key(KEY.public_key())

@@ -28,12 +28,6 @@ from mtlslab.notebook.exercises.page_12 import STEPS
 OTHERS: list[Any] = [0, object(), [None], {"a": 1}, (), "no", mock.ANY, mock.Mock(), int, print]
 
 
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As much patience as a busy machine needs."""
-    monkeypatch.setattr(guard, "PATIENCE", 60)
-
-
 @pytest.fixture
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """For answers that are wrong because they never come back, after others that do."""
@@ -81,7 +75,6 @@ class Fickle(list[str]):
 
 
 ORDERS: dict[str, tuple[Any, str | None]] = {
-    "trust, visit, show, drop": ([BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW, ALONE], None),
     "the web trusts first, as a tuple": ((WEB_BOTH, BOTH, KIOSK, WEB_SHOW, SHOW, ALONE), None),
     "one by one": (iter([BOTH, WEB_SHOW, WEB_BOTH, KIOSK, SHOW, ALONE]), None),
     "as keys": (dict.fromkeys([WEB_BOTH, BOTH, WEB_SHOW, KIOSK, ALONE, SHOW]), None),
@@ -302,8 +295,6 @@ STRAY = certificate_pem(CertificateAuthority.create("stray-ca").certificate).dec
 RELOADS: dict[str, tuple[Any, str | None]] = {
     "remembering": (Remembering(), None),
     "checked, then in place": (checked_and_in_place, None),
-    "by the last issuer's name": (_if(lambda chain: named(*chain[-2:])), "nobody gets in any more"),
-    "by the last signature": (_if(lambda chain: signed(*chain[-2:])), "the old issuing CA's"),
     "by the first signature, then names": (
         _if(lambda chain: all(map(named, chain, chain[1:])) and (len(chain) > 2 or signed(*chain))),
         "the old issuing CA's",
@@ -312,7 +303,6 @@ RELOADS: dict[str, tuple[Any, str | None]] = {
         _if(lambda chain: all(map(named, chain, chain[1:])) and all(map(pointed, chain, chain[1:]))),
         "but for its last line",
     ),
-    "by ssl alone": (then(ssl.SSLContext.session_stats), None),
     "by counting": (counting(), ""),
     "without looking at dates": (then(lambda made: setattr(made, "verify_flags", NO_TIME)), "a friend of last year"),
     "another CA beside": (then(lambda made: made.load_verify_locations(cadata=STRAY)), "other authorities too"),
@@ -425,19 +415,6 @@ class UnlockedInOneLine(Unlocked):
             self.tidy(client)
 
 
-class CountedBeforehand(Unlocked):
-    """Counts itself in first, and takes the client afterwards: by then it may be another."""
-
-    def get(self, url: str) -> httpx.Response:
-        self.flying[self.client] += 1
-        client = self.client
-        try:
-            return client.get(url)
-        finally:
-            self.flying[client] -= 1
-            self.tidy(client)
-
-
 class Waiting(Counting):
     """Takes a new client at once, and waits for the old one's answers before it closes it."""
 
@@ -506,12 +483,6 @@ class Closing(Dropping):
     def renew(self, context: ssl.SSLContext) -> None:
         old, self.client = self.client, client_of(context)
         old.close()
-
-
-class ClosingFirst(Dropping):
-    def renew(self, context: ssl.SSLContext) -> None:
-        self.client.close()
-        self.client = client_of(context)
 
 
 class Never(Dropping):
@@ -629,9 +600,7 @@ POOLS: dict[str, tuple[Any, str | None]] = {
     "again": (Again, None),
     "holding": (Holding, None),
     "in one line, without a lock": (UnlockedInOneLine, "between two steps of get"),
-    "counting first, without a lock": (CountedBeforehand, "between two steps of get"),
     "closing": (Closing, "3 of 3 in flight got no answer"),
-    "closing first": (ClosingFirst, "3 of 3 in flight got no answer"),
     "never": (Never, "still shows the old certificate"),
     "one each": (OneEach, "a new connection for each request"),
     "sent again": (Retrying, "some were sent twice|in flight got no answer"),  # which, the moment decides
