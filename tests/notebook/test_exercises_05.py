@@ -340,6 +340,7 @@ def asked() -> list[Any]:
         (app(under_admin=lambda path: path.startswith("/admin/users") or path == "/admin"), "below /admin"),
         (app(is_alice=lambda name: name.endswith("alice")), "malice is not alice"),
         (app(is_alice=lambda name: name.startswith("alice")), "alice.example is not alice"),
+        (app(is_alice=lambda _: False), "is for alice"),
         (app(is_alice=lambda _: True), "for alice alone"),
         (app(common_names), "no single DNS name in it says alice"),
         (_first_of_several, "no single DNS name in it says alice"),
