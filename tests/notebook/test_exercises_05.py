@@ -1,15 +1,14 @@
 """The checkers of notebook 05 try what they are given: no wrong answer gets through, no right one is turned away."""
 
 import contextlib
-import shutil
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from hashlib import sha1
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from posixpath import normpath
 from threading import Timer
@@ -23,10 +22,11 @@ from cryptography.x509.oid import NameOID
 
 from mtlslab import CertificateAuthority, Reply, Request
 from mtlslab.notebook import exercises
+from mtlslab.notebook.exercises import page_05
 from mtlslab.profiles import CLIENT, SERVER
 
 NAMES = ["insisting_context", "authorizing_app", "lets_go"]
-OTHER_KINDS = [0, "", "yes", [], {}, object(), b"\x00", 3.5, lambda: 1, {"a": 1}, mock.ANY, mock.MagicMock(), int]
+OTHER_KINDS = [0, "yes", [], object(), {"a": 1}, mock.ANY, mock.MagicMock(), int]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -90,17 +90,20 @@ def _from_default(lab: Path) -> ssl.SSLContext:
     return made
 
 
+def _with_extras(made: ssl.SSLContext, lab: Path) -> None:
+    made.num_tickets = 0
+    made.set_alpn_protocols(["http/1.1"])
+    made.set_ciphers("ECDHE+AESGCM")
+    made.load_verify_locations(lab / "ca.crt")
+
+
 @pytest.mark.filterwarnings("ignore:ssl.OP_NO")
 @pytest.mark.parametrize(
     "make",
     [
-        context,
         _from_default,
         changed(_no_tls_1_2),
-        changed(lambda made, _: setattr(made, "num_tickets", 0)),
-        changed(lambda made, _: made.set_alpn_protocols(["http/1.1"])),
-        changed(lambda made, _: made.set_ciphers("ECDHE+AESGCM")),
-        changed(lambda made, lab: made.load_verify_locations(lab / "ca.crt")),
+        changed(_with_extras),
     ],
 )
 def test_a_context_that_insists_is_right(lab: Path, make: Callable[[Path], ssl.SSLContext]) -> None:
@@ -125,10 +128,10 @@ def _flag(flag: int) -> Callable[[ssl.SSLContext, Path], None]:
 
 def _folder_of_others(made: ssl.SSLContext, lab: Path) -> None:
     """Trust a folder, as OpenSSL does: CAs are looked up there by the hash of their names, one at a time."""
-    command = ["openssl", "x509", "-subject_hash", "-noout", "-in", str(lab / "other" / "ca.crt")]
-    name = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    name = CertificateAuthority.load(lab / "other").certificate.subject.public_bytes()
+    digest = sha1(name[2:], usedforsecurity=False).digest()  # of a small name, what follows its outermost tag
     (lab / "hashed").mkdir(exist_ok=True)
-    (lab / "hashed" / f"{name}.0").write_bytes((lab / "other" / "ca.crt").read_bytes())
+    (lab / "hashed" / f"{digest[3::-1].hex()}.0").write_bytes((lab / "other" / "ca.crt").read_bytes())
     made.load_verify_locations(capath=lab / "hashed")
 
 
@@ -152,20 +155,13 @@ class Pretends(ssl.SSLContext):
         (changed(_flag(0x10)), "verify_flags"),  # X509_V_FLAG_IGNORE_CRITICAL
         (changed(_flag(0x40)), "verify_flags"),  # X509_V_FLAG_ALLOW_PROXY_CERTS
         (changed(lambda made, lab: made.load_verify_locations(lab / "other" / "ca.crt")), "other authorities too"),
-        (changed(lambda made, lab: made.load_verify_locations(lab / "namesake" / "ca.crt")), "other authorities too"),
         (changed(lambda made, lab: made.load_verify_locations(lab / "stranger.crt")), "other authorities too"),
         (changed(lambda made, _: setattr(made, "sni_callback", lambda *_: None)), "sni_callback"),
         (changed(lambda made, _: setattr(made, "post_handshake_auth", True)), "does not ask"),
         (lambda lab: ssl.create_default_context(cafile=str(lab / "ca.crt")), "a client's context"),
-        (lambda _: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), "nothing to show"),
         (lambda _: Pretends(ssl.PROTOCOL_TLS_SERVER), "an ssl.SSLContext"),
         (lambda _: mock.MagicMock(spec=ssl.SSLContext), "an ssl.SSLContext"),
-        pytest.param(
-            changed(_folder_of_others),
-            "it believes CN=other-ca too",
-            id="capath",
-            marks=pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to name the file"),
-        ),
+        (changed(_folder_of_others), "it believes CN=other-ca too"),
     ],
 )
 def test_a_context_that_lets_in_too_many_is_told_whom(
@@ -226,13 +222,6 @@ def app(
     return made
 
 
-class AppObject:
-    """An app may be an object as well."""
-
-    def __call__(self, request: Request) -> Any:
-        return app()(request)
-
-
 def by_parts(path: str) -> bool:
     return path.split("/")[1:2] == ["admin"]
 
@@ -254,10 +243,12 @@ def _remembers(key: Callable[[Request], object]) -> Callable[[Request], Any]:
     return app(lambda asked: known.setdefault(key(asked), dns_names(asked)))
 
 
-def numbered(request: Request) -> Any:
-    """Statuses as http has them."""
-    said = app()(request)
-    return Reply(said.text, HTTPStatus(said.status)) if isinstance(said, Reply) else said
+class AppObject:
+    """An app may be an object as well, with statuses as http has them, other methods to read, and parts of a path."""
+
+    def __call__(self, request: Request) -> Any:
+        said = app(under_admin=by_parts, methods=("GET", "HEAD", "OPTIONS"))(request)
+        return Reply(said.text, HTTPStatus(said.status)) if isinstance(said, Reply) else said
 
 
 def said_otherwise(change: Callable[[Request], dict[str, Any]]) -> Callable[[Request], Any]:
@@ -290,38 +281,16 @@ def reads(header: str, names: Callable[[str], list[str]] = lambda said: [said]) 
     return app(lambda asked: names(str(asked.headers[header])) if header in asked.headers else dns_names(asked))
 
 
-def _alone(asked: Request) -> list[str]:
-    san = asked.client and asked.client.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return dns_names(asked) if san and len(list(san)) == 1 else []
-
-
 @pytest.mark.parametrize(
-    "right",
-    [
-        app(),
-        app(under_admin=by_parts),
-        numbered,
-        AppObject(),
-        app(methods=("GET", "OPTIONS")),
-        _remembers(lambda asked: asked.client),
-        app(methods=("GET", "HEAD")),
-        said_otherwise(without_query),
-    ],
+    "right", [app(), AppObject(), _remembers(lambda asked: asked.client), said_otherwise(without_query), normalising]
 )
 def test_the_right_app_is_right(right: Any) -> None:
-    """Whole names and whole path segments are right, in whatever form the function comes."""
-    assert exercises.authorizing_app(right).correct
+    """Whole names and whole path segments are right, in whatever form the function comes.
 
-
-def test_an_app_that_normalises_first_is_right() -> None:
-    """Who reads a detour as /admin, and keeps that for alice, has let nobody in."""
-    said = exercises.authorizing_app(normalising)
+    Who reads a detour as /admin, and keeps that for alice, has let nobody in.
+    """
+    said = exercises.authorizing_app(right)
     assert said.correct, said
-
-
-def _reads_a_header(request: Request) -> Any:
-    name = request.headers.get("X-Client") or next(iter(dns_names(request)), None)
-    return app(lambda _: [name] if name else [])(request)
 
 
 def _only_dns(request: Request) -> list[str]:
@@ -330,13 +299,6 @@ def _only_dns(request: Request) -> list[str]:
         return []
     sans = [each.value for each in request.client.extensions if isinstance(each.value, x509.SubjectAlternativeName)]
     return dns_names(request) if sum(map(len, map(list, sans))) == 1 else []
-
-
-def _rewritten(request: Request) -> Any:
-    """Believes what a proxy would have sent."""
-    path = request.headers.get("X-Original-URL", request.path)
-    method = request.headers.get("X-HTTP-Method-Override", request.method)
-    return app()(replace(request, path=path, method=method))
 
 
 def _never_401(request: Request) -> Any:
@@ -361,50 +323,33 @@ def _raises(request: Request) -> Any:
     raise SystemExit(f"no {request.path}")
 
 
+@pytest.fixture(scope="module")
+def asked() -> list[Any]:
+    """What an app is asked: to make that takes longer than most apps."""
+    return list(page_05._asked(CertificateAuthority.create("example-ca")))
+
+
 @pytest.mark.parametrize(
     ("wrong", "hint"),
     [
         (lambda _: "Hello World\n", ""),
         (lambda _: None, "it returns nothing"),
-        (lambda _: 200, "text or a Reply is wanted"),
         (lambda _: mock.MagicMock(spec=Reply), "text or a Reply is wanted"),
         (_raises, "SystemExit"),
-        (lambda request: request.client.nothing, "AttributeError"),
-        (app(under_admin=lambda path: path == "/admin"), "below /admin"),
         (app(under_admin=lambda path: path.startswith("/admin")), "it is neither / nor below /admin"),
         (app(under_admin=lambda path: path.startswith("/admin/users") or path == "/admin"), "below /admin"),
-        (app(under_admin=lambda path: "admin" in path), ""),
-        (app(is_alice=lambda name: "alice" in name), "is not alice"),
         (app(is_alice=lambda name: name.endswith("alice")), "malice is not alice"),
         (app(is_alice=lambda name: name.startswith("alice")), "alice.example is not alice"),
-        (app(is_alice=lambda name: name.startswith("alic")), "is not alice"),
-        (app(is_alice=lambda _: False), "for alice"),
+        (app(is_alice=lambda _: False), "is for alice"),
         (app(is_alice=lambda _: True), "for alice alone"),
-        (app(methods=("GET", "POST", "PUT", "DELETE", "HEAD"), forbidden=200), ""),
         (app(common_names), "no single DNS name in it says alice"),
         (_first_of_several, "no single DNS name in it says alice"),
-        (_reads_a_header, "a header is the caller's own word"),
-        *(
-            (by_header("method", header), "whatever a header, the query or the body says")
-            for header in ("X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override")
-        ),
+        (by_header("method", "X-HTTP-Method-Override"), "whatever a header, the query or the body says"),
         (said_otherwise(by_query), "whatever a header, the query or the body says"),
         (said_otherwise(by_body), "whatever a header, the query or the body says"),
-        (by_header("path", "X-Original-URL"), "a header is the caller's own word"),
         (by_header("path", "X-Rewrite-URL"), "a header is the caller's own word"),
         (reads("X-SSL-Client-S-DN", lambda said: [said.removeprefix("CN=")]), "a header is the caller's own word"),
-        (reads("X-Remote-User"), "a header is the caller's own word"),
-        (reads("Cookie", lambda said: [said.rpartition("=")[2]]), "a header is the caller's own word"),
-        (app(_alone), "names of other kinds may stand beside her DNS name"),
         (lambda asked: app(lambda _: from_query(asked))(replace(asked, **without_query(asked))), "own word"),
-        (
-            lambda asked: (
-                Reply("no\n", 405)
-                if asked.method in ("POST", "PUT", "DELETE", "HEAD")
-                else app(methods=(asked.method,))(asked)
-            ),
-            "another method is another way in",
-        ),
         (_never_401, "nobody yet"),
         (app(elsewhere=200), "gets 404"),
         (app(forbidden=401), "for alice alone"),
@@ -412,17 +357,11 @@ def _raises(request: Request) -> Any:
         (app(methods=("GET", "PATCH")), "another method is another way in"),
         (app(_only_dns), "names of other kinds may stand beside"),
         (first(lambda asked, _: asked.tls_version == "TLSv1.2"), ""),
-        (first(lambda asked, _: bool(asked.body)), ""),
-        (first(lambda asked, _: "Authorization" in asked.headers), "the caller's own word"),
-        (first(lambda asked, _: "alice" in asked.headers.get("Cookie", "")), "the caller's own word"),
-        (_rewritten, "the caller's own word"),
         (
             app(lambda asked: [asked.headers.get("X-Act-As", name) for name in dns_names(asked)]),
             "the caller's own word",
         ),
         (_remembers(lambda asked: id(asked.client)), ""),
-        (_remembers(id), ""),
-        (_remembers(lambda asked: asked.client and asked.client.issuer), ""),
         (first(lambda asked, names: asked.path == "/" and len(names) == 1), "another method is another way in"),
         (first(lambda asked, names: asked.path == "/admin" and names == ["alice"]), "another method is another way in"),
         (first(lambda asked, names: asked.path == "/" and len(names) > 1), "is nobody yet"),
@@ -431,20 +370,14 @@ def _raises(request: Request) -> Any:
         (app(under_admin=lambda path: by_parts(path) and path.count("/") < 4), "what is below /admin is for alice"),
     ],
 )
-def test_an_app_that_decides_wrongly_is_told_about_whom(wrong: Any, hint: str) -> None:
+def test_an_app_that_decides_wrongly_is_told_about_whom(
+    wrong: Any, hint: str, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The hint names a caller and a path for whom the app decides wrongly, or the app's own exception."""
+    monkeypatch.setattr(page_05, "_asked", lambda _: asked)
     said = exercises.authorizing_app(wrong)
     assert said.correct is False
     assert hint in said.text
-
-
-def _post_is_open(request: Request) -> Any:
-    return "done\n" if request.method == "POST" and dns_names(request) else app()(request)
-
-
-def test_another_method_is_another_way_in() -> None:
-    """An app that guards GET alone is told so."""
-    assert "another method is another way in" in exercises.authorizing_app(_post_is_open).text
 
 
 # Let go
@@ -518,29 +451,12 @@ class LetsGoOfAll(Hello):
         """Hang up."""
 
 
-class AnswersBeforeTheyAsk(LetsGoOfAll):
-    """The reply is there before the request."""
-
-    def handle(self) -> None:
-        """Answer whoever shakes hands."""
-        time.sleep(3)
-
-
 class Raises(Hello):
     """Fails for everybody."""
 
     def handle(self) -> None:
         """Fail."""
         raise ValueError
-
-
-class SwitchesTimeoutOff(OneClock):
-    """Looks patient."""
-
-    def handle(self) -> None:
-        """Wait for ever."""
-        self.connection.settimeout(None)
-        Hello.handle(self)
 
 
 @pytest.mark.parametrize("right", [OneClock, ByDeadline])
@@ -555,15 +471,12 @@ def test_a_handler_that_lets_go_is_right(right: type) -> None:
     [
         (Hello, "says nothing at all"),
         (OnlyTimeout, "a letter at a time"),
-        (SwitchesTimeoutOff, "still has its thread"),
         (LetsGoOfAll, "is not"),
-        (AnswersBeforeTheyAsk, "still has its thread"),
         (Raises, "is not"),
         (one_clock(0.05), ""),
         (one_clock(0.25), "cut off"),
         (one_clock(0.5, timeout=0.05), ""),
         (one_clock(1.2), "still has its thread"),
-        (SimpleHTTPRequestHandler, "still has its thread"),
         (Hello.do_GET, "the class itself"),
         (object, "inherits from Hello"),
         (type("Empty", (), {}), "inherits from Hello"),

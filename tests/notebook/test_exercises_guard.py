@@ -259,7 +259,7 @@ def test_a_server_meets_everybody(client_auth: Any, in_: int, tls_max: Any) -> N
     ca = CertificateAuthority.create("example-ca")
     credential = ca.issue("localhost", SERVER, names=["localhost"])
     context = contexts.server_context(credential, client_ca=ca.certificate, client_auth=client_auth)
-    met = judges.meet(context, ca, tls_max)
+    met = dict(judges.meet(context, ca, tls_max))
     assert [who for who, how in met.items() if not how.refused] == list(met)[:in_]
     assert (met["a friend"].caller is not None) == (client_auth != "none")
     assert met["a friend"].version == f"TLSv{tls_max}"

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 from mtlslab import errors
 from mtlslab.authority import CertificateAuthority
 from mtlslab.credentials import Credential, read_certificates
-from mtlslab.notebook.exercises.judges import NotYet, checker, dial, doors, expect, lab_ca
+from mtlslab.notebook.exercises.judges import NotYet, checker, dial, door, expect, lab_ca
 from mtlslab.profiles import SERVER
 from mtlslab.server import Server
 
@@ -73,7 +73,7 @@ def bag_for_alice(answer: Any) -> str:
     try:
         CertificateAuthority(alice.certificate, alice.private_key)
     except errors.CannotIssue:
-        as_server = doors(alice, ca.certificate)["server"]
+        as_server = door("server", alice, ca.certificate)
         expect(bool(as_server), "with it Alice could pose as your server: see CLIENT")
         expect(as_server == "wrong-purpose", "with it Alice could pose as a server of another name: see CLIENT")
         return "she can check your server and show who she is, and has no key but her own"

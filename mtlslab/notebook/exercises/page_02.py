@@ -23,7 +23,7 @@ from mtlslab.notebook.exercises.judges import (
     Guarded,
     NotYet,
     checker,
-    doors,
+    door,
     expect,
     fresh_name,
     genuine,
@@ -93,10 +93,10 @@ def _expect_strict_clients_content(root: x509.Certificate, key: PrivateKey) -> N
     ca._path_length = None  # what it says of itself is to be tried, not believed
     host = f"{fresh_name()}.example"
     direct = ca.issue(host, SERVER, names=[host])
-    refused = doors(direct, root, host, partial_chain=False)["server"]
+    refused = door("server", direct, root, host, partial_chain=False)
     expect(not refused, f"a strict client refuses a server that it has signed ({refused}): see `root_extensions`")
     below = ca.create_issuing_ca("below").issue(host, SERVER, names=[host])
-    refused = doors(below, root, host, partial_chain=False)["server"]
+    refused = door("server", below, root, host, partial_chain=False)
     expect(bool(refused), f"a CA below it signed for {host}, and a strict client took that: see path_length")
 
 
