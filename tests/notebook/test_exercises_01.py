@@ -28,7 +28,7 @@ from mtlslab.notebook import exercises
 from mtlslab.notebook.exercises import judges, page_01
 from mtlslab.profiles import SERVER
 
-OTHERS: list[Any] = [0, object(), [None], {"a": 1}, "no", mock.ANY, mock.Mock(), print]
+OTHERS: list[Any] = [0, object(), [None], {"a": 1}, "no", mock.ANY, mock.Mock()]
 BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 ca = CertificateAuthority.create("example-ca")
@@ -73,7 +73,6 @@ BY_SSL = ssl.DER_cert_to_PEM_cert
 ONCE = wrapped(alice.certificate.public_bytes(Encoding.DER))
 
 PEM: dict[str, tuple[Any, str | None]] = {
-    "by hand": (wrapped, None),
     "by slices of bytes": (lambda der: BEGIN + "\n" + sliced(base64.b64encode(der)).decode() + END, None),
     "by encodebytes": (
         lambda der: "\n".join([BEGIN, *textwrap.wrap("".join(base64.encodebytes(der).decode().split()), 64), END]),

@@ -535,7 +535,6 @@ NO_HOST = "did not refuse a request for a name that is no host"
 EVERYTHING = (x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage, x509.CertificatePolicies)
 
 AUTHORITIES: dict[str, tuple[Any, str | None]] = {
-    "refuses": (issue, None),
     "for a week, with addresses of its own": (
         lambda csr: altered(issue(csr, days=7), CA.private_key, put=[(LIST, False), (SERVICE_AT, False)]),
         None,
