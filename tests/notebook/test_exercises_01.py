@@ -28,7 +28,7 @@ from mtlslab.notebook import exercises
 from mtlslab.notebook.exercises import judges, page_01
 from mtlslab.profiles import SERVER
 
-OTHERS: list[Any] = [0, object(), [None], {"a": 1}, "no", mock.ANY, mock.Mock(), print]
+OTHERS: list[Any] = [0, object(), [None], {"a": 1}, "no", mock.ANY, mock.Mock()]
 BEGIN, END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 ca = CertificateAuthority.create("example-ca")
@@ -36,12 +36,19 @@ server = ca.issue("localhost", SERVER, names=["localhost"])
 alice = ca.issue("alice", SERVER, names=["localhost"])
 
 
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that holds lab-01, as the page's cells leave it."""
+    folder = tmp_path_factory.mktemp("page")
+    ca.save(folder / "lab-01")
+    server.save(folder / "lab-01", "server")
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder of the notebook."""
-    monkeypatch.chdir(tmp_path)
-    ca.save("lab-01")
-    server.save("lab-01", "server")
+def there(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work where the notebook works."""
+    monkeypatch.chdir(page)
 
 
 def wrapped(der: bytes, width: int = 64, begin: str = BEGIN, end: str = END, newline: str = "\n") -> str:
@@ -73,7 +80,6 @@ BY_SSL = ssl.DER_cert_to_PEM_cert
 ONCE = wrapped(alice.certificate.public_bytes(Encoding.DER))
 
 PEM: dict[str, tuple[Any, str | None]] = {
-    "by hand": (wrapped, None),
     "by slices of bytes": (lambda der: BEGIN + "\n" + sliced(base64.b64encode(der)).decode() + END, None),
     "by encodebytes": (
         lambda der: "\n".join([BEGIN, *textwrap.wrap("".join(base64.encodebytes(der).decode().split()), 64), END]),
@@ -348,13 +354,14 @@ def test_whoever_begins_with_the_exercises_is_sent_to_the_cells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without server.crt there is no key to prove."""
-    (tmp_path / "empty").mkdir()
-    monkeypatch.chdir(tmp_path / "empty")
+    monkeypatch.chdir(tmp_path)
     assert "run the cells above" in exercises.proof_of_the_key(signs()).text
 
 
-def test_a_certificate_of_ones_own_making_proves_nothing() -> None:
+def test_a_certificate_of_ones_own_making_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever puts another CA's certificate in the place of server.crt has proved a key that nobody asked about."""
     other = CertificateAuthority.create("example-ca").issue("localhost", SERVER, names=["localhost"])
-    other.save("lab-01", "server", overwrite=True)
+    monkeypatch.chdir(tmp_path)
+    ca.save("lab-01")
+    other.save("lab-01", "server")
     assert "did not sign this server.crt" in exercises.proof_of_the_key(signs(other)).text

@@ -95,7 +95,6 @@ NOBODY = x509.Name.from_rfc4514_string("CN=somebody-above")
 PURPOSE = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
 
 ROOTS: dict[str, tuple[Any, str | None]] = {
-    "as asked": (root(), None),
     "RSA": (root(key_type="rsa-2048"), None),
     "Ed25519": (root(key_type="ed25519"), None),
     "less and more": (

@@ -282,7 +282,7 @@ def reads(header: str, names: Callable[[str], list[str]] = lambda said: [said]) 
 
 
 @pytest.mark.parametrize(
-    "right", [app(), AppObject(), _remembers(lambda asked: asked.client), said_otherwise(without_query), normalising]
+    "right", [AppObject(), _remembers(lambda asked: asked.client), said_otherwise(without_query), normalising]
 )
 def test_the_right_app_is_right(right: Any) -> None:
     """Whole names and whole path segments are right, in whatever form the function comes.
