@@ -77,8 +77,6 @@ class Talk:
 TALKS = {
     "one-way": Talk(),
     "mutual": Talk(ASK, SHOW),
-    "mutual rsa": Talk(ASK, SHOW, "rsa-2048"),
-    "mutual ed25519": Talk(ASK, SHOW, "ed25519"),
     "no certificate": Talk(ASK),
     "server unknown": Talk((), ["-CAfile", "other.crt"]),
     "resumed": Talk(ASK, SHOW, twice=True),
@@ -87,7 +85,7 @@ TALKS = {
     "key update": Talk(ASK, SHOW, typed=("K\n", "Q\n")),
     **{
         suite: Talk([*ASK, "-ciphersuites", suite, *WEAK], [*SHOW, "-ciphersuites", suite, *WEAK])
-        for suite in (s.name for code, s in codepoints.CIPHER_SUITES.items() if code >> 8 == 0x13)
+        for suite in (s.name for code, s in codepoints.CIPHER_SUITES.items() if code >> 8 == 0x13 and code != 0x1302)
     },
     "one-way, 1.2": Talk(tls="1_2"),
     "mutual, 1.2": Talk(ASK, SHOW, tls="1_2"),
@@ -258,17 +256,17 @@ def recorded() -> dict[str, Transcript]:
 
 @needs_openssl
 @pytest.mark.parametrize("name", TALKS)
-@pytest.mark.parametrize("sender", ["client", "server"])
-def test_agrees_with_openssl(heard: dict[str, Heard], name: str, sender: str) -> None:
+def test_agrees_with_openssl(heard: dict[str, Heard], name: str) -> None:
     """Every message that an end says it sent is the one we read, byte for byte, and there are no others."""
     transcript = Transcript.from_bytes(heard[name].flights, heard[name].keylog)
-    mine = [m for m in transcript.messages if m.sender == sender and m.content_type != "application_data"]
-    theirs = heard[name].sent[sender]
-    if TALKS[name].twice:
-        theirs = theirs[-len(mine) :]
-    assert [m.name.replace("HelloRetryRequest", "ServerHello") for m in mine] == [kind for kind, _ in theirs]
-    assert [m.raw for m in mine if m.opened] == [raw for m, (_, raw) in zip(mine, theirs, strict=True) if m.opened]
-    assert all(m.opened for m in mine) or name in UNOPENED
+    for sender in ("client", "server"):
+        mine = [m for m in transcript.messages if m.sender == sender and m.content_type != "application_data"]
+        theirs = heard[name].sent[sender]
+        if TALKS[name].twice:
+            theirs = theirs[-len(mine) :]
+        assert [m.name.replace("HelloRetryRequest", "ServerHello") for m in mine] == [kind for kind, _ in theirs]
+        assert [m.raw for m in mine if m.opened] == [raw for m, (_, raw) in zip(mine, theirs, strict=True) if m.opened]
+        assert all(m.opened for m in mine) or name in UNOPENED
 
 
 @needs_openssl
@@ -277,6 +275,7 @@ def test_the_talks_are_what_their_names_say(heard: dict[str, Heard]) -> None:
     read = {name: Transcript.from_bytes(h.flights, h.keylog) for name, h in heard.items()}
     assert {t.tls_version for name, t in read.items() if "1.2" not in name} == {"TLSv1.3"}
     assert all(name == t.cipher_suite for name, t in read.items() if name.startswith("TLS_"))
+    assert read["mutual"].cipher_suite == "TLS_AES_256_GCM_SHA384"
     assert (read["no certificate"].refused_by, read["no certificate"].alert) == (
         "server",
         "certificate_required",
@@ -361,18 +360,17 @@ def seen_by_tshark(
     captures = [pcap(transcripts[name].flights, port) for port, name in names.items()]
     (folder / "all.pcap").write_bytes(captures[0][:24] + b"".join(capture[24:] for capture in captures))
     (folder / "all.keylog").write_text("\n".join(t.keylog for t in transcripts.values()))
-    options = ["-o", f"tls.keylog_file:{folder / 'all.keylog'}", "-T", "pdml"]
+    options = ["-o", f"tls.keylog_file:{folder / 'all.keylog'}", "-T", "pdml", "-Y", "tls", "-J", "tcp tls"]
     done = subprocess.run(
         [TSHARK, "-r", str(folder / "all.pcap"), *options], capture_output=True, timeout=60, check=True
     )
     seen: dict[str, list[Seen]] = {name: [] for name in transcripts}
     for packet in ET.fromstring(done.stdout):
-        ports = {f.get("name"): f.get("show") for f in packet.iter("field")}
+        ports = {f.get("name"): f.get("show") for f in packet.findall("proto[@name='tcp']/field")}
         source, target = int(ports["tcp.srcport"] or 0), int(ports["tcp.dstport"] or 0)
         sender, port = ("client", source) if target == 443 else ("server", target)
-        for proto in packet.iter("proto"):
-            if proto.get("name") == "tls":
-                seen[names[port]] += seen_in(proto, sender)
+        for proto in packet.findall("proto[@name='tls']"):
+            seen[names[port]] += seen_in(proto, sender)
     return {name: (transcripts[name], seen[name]) for name in transcripts}
 
 
@@ -421,26 +419,32 @@ server.listen(0, '127.0.0.1', () => console.log(`${server.address().port}`));
 
 
 @needs_node
-@pytest.mark.parametrize("tls", ["1.2", "1.3"])
-def test_a_node_server_names_its_cas(tls: TLSVersion, tmp_path: Path) -> None:
+def test_a_node_server_names_its_cas(tmp_path: Path) -> None:
     """Node.js lists the names of the CAs it trusts in its CertificateRequest, and records show it."""
     assert NODE
     authority().save(tmp_path)
     server_credential().save(tmp_path, "server")
+    versions: tuple[TLSVersion, ...] = ("1.2", "1.3")
     with subprocess.Popen([NODE, "-e", NODE_SERVER], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as node:
         try:
             assert node.stdout
-            transcript = record_from(
-                "127.0.0.1",
-                int(node.stdout.readline()),
-                server_ca=authority().certificate,
-                client_credential=client_credential(),
-                server_name="localhost",
-                tls=tls,
-                say=b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
-                linger=5,
-            )
+            port = int(node.stdout.readline())
+            transcripts = [
+                record_from(
+                    "127.0.0.1",
+                    port,
+                    server_ca=authority().certificate,
+                    client_credential=client_credential(),
+                    server_name="localhost",
+                    tls=tls,
+                    say=b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+                    linger=5,
+                )
+                for tls in versions
+            ]
         finally:
             node.kill()
-    assert transcript.message("CertificateRequest").fields["ca_names"] == ("CN=example-ca",)
-    assert any(m.raw.endswith(b"Hello World\n") for m in transcript.messages if m.name == "ApplicationData")
+    for transcript, tls in zip(transcripts, versions, strict=True):
+        assert transcript.tls_version == f"TLSv{tls}"
+        assert transcript.message("CertificateRequest").fields["ca_names"] == ("CN=example-ca",)
+        assert any(m.raw.endswith(b"Hello World\n") for m in transcript.messages if m.name == "ApplicationData")
