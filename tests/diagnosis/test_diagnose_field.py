@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import socket
 import ssl
 import subprocess
@@ -36,14 +37,21 @@ def lab() -> Lab:
     return Lab()
 
 
-@pytest.fixture
-def folder(lab: Lab, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of both ends: server, client, stranger, ca.crt."""
-    lab.server.save(tmp_path, "server")
-    lab.client.save(tmp_path, "client")
-    lab.client_of(lab.stranger).save(tmp_path, "stranger")
-    (tmp_path / "ca.crt").write_bytes(certificate_pem(lab.ca.certificate))
-    return tmp_path
+    folder = tmp_path_factory.mktemp("made")
+    lab.server.save(folder, "server")
+    lab.client.save(folder, "client")
+    lab.client_of(lab.stranger).save(folder, "stranger")
+    (folder / "ca.crt").write_bytes(certificate_pem(lab.ca.certificate))
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy of these files, for one test."""
+    return Path(shutil.copytree(made, tmp_path / "files"))
 
 
 def diagnose(where: int | str, folder: Path, who: str | None = "client", **options: Any) -> Diagnosis:
@@ -470,21 +478,29 @@ def test_ways_to_write_an_address(form: str, folder: Path, lab: Lab) -> None:
     """Without a scheme, in capitals, with a password: that one is not printed."""
     with mtlslab.Server(lab.server, client_ca=lab.ca.certificate, port=0) as server:
         found = diagnose(form.format(server.port), folder)
+    assert found.healthy, found
+    assert "pw" not in repr(found) + found.to_json()
+
+
+def test_an_address_to_dial_and_a_name_to_expect(folder: Path, lab: Lab) -> None:
+    """`connect_to` as people write it and as curl does; `server_name` is held against the certificate."""
+    with mtlslab.Server(lab.server, client_ca=lab.ca.certificate, port=0) as server:
         elsewhere = diagnose("https://localhost", folder, connect_to=f"127.0.0.1:{server.port}")
         named = diagnose(
             "https://example.org", folder, connect_to=f"::localhost:{server.port}", server_name="localhost"
         )
         other = diagnose(server.url, folder, server_name="example.org")
-    assert found.healthy, found
-    assert "pw" not in repr(found) + found.to_json()
     assert elsewhere.healthy
     assert named.healthy
     assert causes(other)[0] == "wrong-host"
 
 
 @needs_posix
-def test_pipes_are_read_once(folder: Path, lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pipes_are_read_once(
+    folder: Path, lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As the shell's <(…) hands them over; and one that nobody writes into holds up nobody."""
+    monkeypatch.setattr("mtlslab.diagnosis.reading._PATIENCE", 0.1)
     with mtlslab.Server(lab.server, client_ca=lab.ca.certificate, port=0) as server, contextlib.ExitStack() as stack:
         options = []
         for option, name in (("cacert", "ca.crt"), ("cert", "client.crt"), ("key", "client.key")):
