@@ -319,7 +319,7 @@ def test_a_server_that_never_listens_is_given_up(tmp_path: Path) -> None:
     command = python(tmp_path, "import time; time.sleep(60)")
     with (
         pytest.raises(failures.ProgramFailed, match=r"does not say where it listens; it said: nothing") as caught,
-        programs.serving(command, tmp_path, timeout=0.5),
+        programs.serving(command, tmp_path, timeout=0.2),
     ):
         pass
     assert caught.value.exit_code is None
@@ -334,17 +334,16 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("stream", ["stdout", "stderr"])
 @pytest.mark.parametrize(
-    "words",
+    ("stream", "words"),
     [
-        'f"ACCEPT [::1]:{port}"',
-        'f"ACCEPT 127.0.0.1:{port}"',
-        'f"ACCEPT *:{port}"',
-        'f"listening on :{port}"',
-        'f"[2026-11-25 12:30:45 +0000] [45] [INFO] Listening at: https://127.0.0.1:{port} (4711)"',
-        'f"INFO:     Uvicorn running on https://127.0.0.1:{port} (Press CTRL+C to quit)"',
-        'f"Serving HTTPS on :: port 1 (https://[::]:{port}/) ..."',
+        ("stdout", 'f"ACCEPT [::1]:{port}"'),
+        ("stderr", 'f"ACCEPT 127.0.0.1:{port}"'),
+        ("stdout", 'f"ACCEPT *:{port}"'),
+        ("stderr", 'f"listening on :{port}"'),
+        ("stderr", 'f"[2026-11-25 12:30:45 +0000] [45] [INFO] Listening at: https://127.0.0.1:{port} (4711)"'),
+        ("stderr", 'f"INFO:     Uvicorn running on https://127.0.0.1:{port} (Press CTRL+C to quit)"'),
+        ("stdout", 'f"Serving HTTPS on :: port 1 (https://[::]:{port}/) ..."'),
     ],
 )
 def test_a_port_is_a_port(tmp_path: Path, words: str, stream: str) -> None:
