@@ -56,11 +56,14 @@ time.sleep(60)
 PARENT = """\
 import os, pathlib, signal, subprocess, sys, time
 {ignoring}
-code = "import signal, time; {ignoring}; print(1, flush=True); time.sleep(60)"
+code = "import pathlib, signal, time; {ignoring}; pathlib.Path('ready').touch(); time.sleep(60)"
 child = subprocess.Popen([sys.executable, "-c", code])
 pathlib.Path("child").write_text(str(child.pid))
 """
-"""A program with a child that holds its outputs."""
+"""A program with a child that holds its outputs, and is `ready` when a file of this name is there.
+
+It says nothing: Python writes a line and its end apart, and another's words may come in between.
+"""
 
 no_modes = pytest.mark.skipif(os.name == "nt", reason="asks for processes as POSIX does")
 
@@ -247,7 +250,9 @@ def test_a_servers_children_are_gone_with_it(tmp_path: Path, monkeypatch: pytest
     with programs.serving(python(tmp_path, PARENT.format(ignoring=ignoring) + SERVER), tmp_path) as server:
         child = int((tmp_path / "child").read_text())
         assert is_alive(child)
-        server.wait_for("^1$")
+        until = time.monotonic() + 60
+        while not (tmp_path / "ready").exists() and time.monotonic() < until:
+            time.sleep(0.01)
     assert is_gone(child)
     assert is_gone(server.pid)
     assert not any(reader.is_alive() for reader in server._readers)  # nobody holds its outputs
