@@ -2,10 +2,10 @@
 
 import contextlib
 import os
+import shlex
 import shutil
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -27,6 +27,7 @@ from mtlslab.credentials import certificate_pem
 from mtlslab.diagnosis import Diagnosis, Finding
 from mtlslab.diagnosis.protocols import recognised
 from mtlslab.faults import Fault, Lab, Setup
+from mtlslab.notebook import programs, servers
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="hands open sockets to another program")
 
@@ -101,8 +102,8 @@ def speaking(
 
 # --- Python's own servers -------------------------------------------------------------------------
 
-_APP = """
-async def asgi(scope, receive, send):
+
+async def asgi(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         while True:
             kind = (await receive())["type"]
@@ -112,55 +113,40 @@ async def asgi(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"hello"})
 
-def wsgi(environ, start):
-    start("200 OK", [])
-    return [b"hello"]
-"""
-_FILES = "--{0}keyfile server.key --{0}certfile server.crt --{0}ca-certs ca.crt"
-_SERVERS = {
-    "uvicorn": "app:asgi --fd {fd} " + _FILES.format("ssl-"),
-    "uvicorn-required": "app:asgi --fd {fd} --ssl-cert-reqs 2 " + _FILES.format("ssl-"),
-    "hypercorn": "app:asgi --workers 0 -b fd://{fd} --verify-mode CERT_REQUIRED " + _FILES.format(""),
-    "gunicorn": "app:wsgi -b fd://{fd} --cert-reqs 2 " + _FILES.format(""),
-}
-
 
 @contextmanager
-def program(name: str, folder: Path) -> Iterator[int]:
-    """Run a server of somebody else's, on a socket that listens already."""
-    module = name.partition("-")[0]
-    pytest.importorskip(module)
-    (folder / "app.py").write_text(_APP)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        command = [sys.executable, "-m", module, *_SERVERS[name].format(fd=listener.fileno()).split()]
-        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen(command, cwd=folder, pass_fds=[listener.fileno()], **quiet)
-        try:
-            with socket.create_connection(listener.getsockname()) as knock:  # it waits in the kernel until there is one
-                knock.sendall(b"\0" * 16)
-                knock.settimeout(30)
-                with contextlib.suppress(ConnectionError):
-                    knock.recv(16)
-            yield listener.getsockname()[1]
-        finally:
-            process.terminate()
-            process.wait(10)
+def running(name: str, folder: Path, *, insists: bool = True) -> Iterator[int]:
+    """Run a server of somebody else's; yield its port."""
+    pytest.importorskip(name)
+    key, certificate, ca = (str(folder / file) for file in ("server.key", "server.crt", "ca.crt"))
+    if name == "gunicorn":
+        (folder / "app.py").write_text("def wsgi(environ, start):\n    start('200 OK', [])\n    return [b'hello']\n")
+        files = "--keyfile server.key --certfile server.crt --ca-certs ca.crt --cert-reqs 2"
+        command = f"{shlex.quote(sys.executable)} -m gunicorn app:wsgi -b 127.0.0.1:0 {files}"
+        with programs.serving(command, folder, announced=r"Listening at: https://127\.0\.0\.1:(\d+)") as process:
+            yield process.port
+        return
+    asked = {"ssl_cert_reqs": ssl.CERT_REQUIRED} if insists else {}
+    if name == "uvicorn":
+        serving = servers.uvicorn(asgi, ssl_keyfile=key, ssl_certfile=certificate, ssl_ca_certs=ca, **asked)
+    else:
+        serving = servers.hypercorn(asgi, keyfile=key, certfile=certificate, ca_certs=ca, verify_mode=ssl.CERT_REQUIRED)
+    with serving as url:
+        yield int(url.rpartition(":")[2])
 
 
-@needs_posix
-@pytest.mark.parametrize("name", ["uvicorn-required", "hypercorn", "gunicorn"])
+@pytest.mark.parametrize("name", ["uvicorn", "hypercorn", "gunicorn"])
 def test_python_servers_that_insist(name: str, folder: Path) -> None:
     """A good client is let in, a stranger is one, and a missing certificate is missed."""
-    with program(name, folder) as port:
+    with running(name, folder) as port:
         assert diagnose(port, folder).healthy
         assert causes(diagnose(port, folder, "stranger"))[0] == "unknown-client-ca"
         assert causes(diagnose(port, folder, None))[0] == "no-client-certificate"
 
 
-@needs_posix
 def test_uvicorn_that_does_not_ask(folder: Path) -> None:
     """Its --ssl-ca-certs alone asks nobody; and nothing says that everybody gets in everywhere."""
-    with program("uvicorn", folder) as port:
+    with running("uvicorn", folder, insists=False) as port:
         found = diagnose(port, folder)
     assert causes(found) == ["server-never-asks"]
     assert "everybody gets in" not in found.to_json()

@@ -105,16 +105,12 @@ def test_alices_certificate_is_accepted(today: Path, changes: dict[str, str]) ->
 @pytest.mark.parametrize(
     ("changes", "hint"),
     [
-        ({"subject": "/CN=client"}, "not CN=alice"),
         ({"subject": "/CN=alice/CN=admin"}, "not CN=alice"),
-        ({"subject": "/O=example/CN=alice"}, "not CN=alice"),
         ({"subject": "/OU=alice"}, "not CN=alice"),
         ({"key": "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024"}, "is weak"),
         ({"days": "30 -sha1"}, "weak"),
-        ({"key": "openssl pkey -in ca.key"}, "its key is that of ca.crt"),
         ({"key": "openssl pkey -in server.key"}, "its key is that of server.crt"),
         ({"days": "31"}, "31 days"),
-        ({"days": "36500"}, "36500 days"),
         ({"ca": "namesake/ca"}, "did not sign it"),
         ({"ext": FOR_SERVERS}, "not for clients"),
         ({"ext": FOR_CLIENTS.replace("clientAuth", "clientAuth, serverAuth")}, "the other door as well"),
@@ -126,7 +122,6 @@ def test_alices_certificate_is_accepted(today: Path, changes: dict[str, str]) ->
         ({"ext": FOR_CLIENTS.replace("= keyid", "= none")}, "authorityKeyIdentifier"),
         ({"ext": FOR_CLIENTS.replace("subjectAltName = DNS:alice\n", "")}, "no subjectAltName"),
         ({"ext": FOR_CLIENTS.replace("DNS:alice", "DNS:alice, DNS:bob")}, "more, or others, than alice"),
-        ({"ext": FOR_CLIENTS.replace("DNS:alice", "DNS:bob")}, "more, or others, than alice"),
         ({"ext": ""}, ""),
     ],
 )
