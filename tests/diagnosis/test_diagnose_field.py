@@ -404,6 +404,18 @@ def test_strictness_does_not_end_the_diagnosis(tmp_path: Path) -> None:
     assert strict.likelihood == "possible"
 
 
+def test_a_chain_that_only_the_strict_refuse(tmp_path: Path) -> None:
+    """A client's certificate does not name its issuer's key: OpenSSL takes it, and told to be strict refuses it."""
+
+    def mint(lab: Lab) -> Setup:
+        plain = faults.altered(lab.client.certificate, lab.ca.private_key, without=(x509.AuthorityKeyIdentifier,))
+        return replace(lab.good, client=replace(lab.client, certificate=plain))
+
+    (strict,) = [f for f in staged(mint, tmp_path).findings if f.cause == "client-chain-not-strict"]
+    assert strict.likelihood == "possible"
+    assert "strict" in strict.evidence
+
+
 def test_a_changed_certificate_is_not_a_ca_made_again(tmp_path: Path) -> None:
     """It names the CA's very key, and the signature is not that key's."""
 
