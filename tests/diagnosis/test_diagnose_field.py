@@ -271,6 +271,10 @@ def _proxy(caller: socket.socket) -> None:
         pass
 
 
+_ALSO = {"postgres": "postgresql", "mysql": "mariadb"}
+"""Other names of schemes."""
+
+
 @pytest.mark.parametrize(
     ("scheme", "before"), [("postgres", _postgres), ("smtp", _smtp), ("imap", _imap), ("mysql", _mysql)]
 )
@@ -278,7 +282,7 @@ def test_tls_that_is_asked_for(scheme: str, before: Callable[[socket.socket], No
     """Named where TLS was expected at once; and asked for in the protocol's own way, by scheme or option."""
     with speaking(folder, lambda _: None, before=before) as port:
         blind = diagnose(port, folder)
-        asked = diagnose(f"{scheme}://localhost:{port}", folder)
+        asked = diagnose(f"{_ALSO.get(scheme, scheme)}://localhost:{port}", folder)
         option = diagnose(port, folder, starttls=scheme)
         stranger = diagnose(port, folder, "stranger", starttls=scheme)
     assert causes(blind) == ["needs-starttls"], blind

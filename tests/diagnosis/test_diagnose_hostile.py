@@ -386,7 +386,11 @@ def _for_ever(what: bytes) -> Callable[[socket.socket], None]:
 
 
 def _no(caller: socket.socket) -> None:
-    caller.sendall(b"220 x\r\n454 \x1b[31mno\r\n")
+    caller.sendall(b"-ERR \x1b[31mno\r\n")
+
+
+def _no_in_numbers(caller: socket.socket) -> None:
+    caller.sendall(b"554 \x1b[31mno\r\n")
 
 
 def _all_bytes(caller: socket.socket) -> None:
@@ -414,7 +418,7 @@ _LINES, _LETTERS = _for_ever(b"220-more\r\n"), _for_ever(b"a" * 999)
     ("scheme", "say"),
     [("smtp", _hang_up), ("postgres", _hang_up), ("imap", _hear_and_hang_up), ("ldap", _hear_and_hang_up),
      ("pop3", _silence), ("postgres", _silence), ("mysql", _all_bytes), ("postgres", _all_bytes), ("smtp", _LINES),
-     ("imap", _LINES), ("mysql", _LETTERS), ("ldap", _LETTERS), ("smtp", _no), ("pop3", _no),
+     ("imap", _LINES), ("mysql", _LETTERS), ("ldap", _LETTERS), ("smtp", _no_in_numbers), ("pop3", _no),
      ("postgres", lambda caller: caller.sendall(b"S" * 9)), ("imap", lambda caller: caller.sendall(b"S" * 9))],
 )  # fmt: skip
 def test_starttls_with_a_server_that_means_no_good(scheme: str, say: Any, ends: Path) -> None:
@@ -423,6 +427,7 @@ def test_starttls_with_a_server_that_means_no_good(scheme: str, say: Any, ends: 
     with listening(say) as port:
         found = mtlslab.diagnose(f"{scheme}://localhost:{port}", cacert=ends / "ca.crt", timeout=0.2)
     assert not found.healthy
+    assert say not in (_no, _no_in_numbers) or causes(found) == ["starttls-declined"]
     assert "\x1b" not in repr(found) + found.to_json()
     assert time.monotonic() - began < 30  # and not for ever
 

@@ -141,6 +141,15 @@ def test_another_s_files_are_not_alice_s(today: Path) -> None:
         assert exercises.client_by_openssl(wrong).correct is False
 
 
+@needs_openssl
+def test_a_certificate_that_outlives_its_ca_is_not_right(tmp_path: Path) -> None:
+    """It is for 30 days, and on the last of them openssl says no."""
+    CertificateAuthority.create("example-ca", days=10).save(tmp_path / "lab-09" / "openssl")
+    with contextlib.chdir(tmp_path):
+        said = exercises.client_by_openssl(sign(Path("lab-09") / "openssl"))
+    assert "openssl verify, 29 days from its first day, says no" in said.text
+
+
 # Of two minds
 
 STRICT_TOO = "a strict Python accepts it as well, so that no upgrade breaks it; cryptography is not asked"
