@@ -387,10 +387,12 @@ def _for_ever(what: bytes) -> Callable[[socket.socket], None]:
 
 def _no(caller: socket.socket) -> None:
     caller.sendall(b"-ERR \x1b[31mno\r\n")
+    caller.recv(4096)
 
 
 def _no_in_numbers(caller: socket.socket) -> None:
     caller.sendall(b"554 \x1b[31mno\r\n")
+    caller.recv(4096)
 
 
 def _all_bytes(caller: socket.socket) -> None:
