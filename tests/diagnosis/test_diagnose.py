@@ -207,11 +207,16 @@ def _by_files_alone() -> dict[str, Setup]:
 def test_with_other_servers_too(program: str, usual: TLSVersion, other: TLSVersion, tmp_path: Path) -> None:
     """Node.js hangs up without an alert, nginx answers 400: the true cause comes first all the same.
 
-    What tells one cause from another does not depend on the version: the second is tried with one of each kind.
+    What tells one cause from another does not depend on the version: the second is tried with one of each kind. Nor
+    does it depend on the server, where it is this client who refuses.
     """
     setups = _by_files_alone()
     del setups["client-name-not-permitted"]  # only the alert tells, and neither sends it
-    assert len(setups) > 25
+    if program == "node":
+        setups = {
+            name: s for name, s in setups.items() if name == "healthy" or FAULTS[name].verdicts[usual].by != "client"
+        }
+    assert len(setups) > (15 if program == "node" else 25)
     kinds = ("healthy", "no-client-certificate", "unknown-client-ca", "expired-client", "wrong-purpose-client")
     tried = [*((name, usual) for name in setups), *((name, other) for name in kinds)]
     # A CA of the right name is at hand, and did sign: that the server has another of that name cannot be seen.

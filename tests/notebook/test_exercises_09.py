@@ -69,16 +69,16 @@ def requested(today: Path, key: str, subject: str) -> tuple[bytes, bytes]:
 
 
 def sign(today: Path, *, ext: str = FOR_CLIENTS, **changes: str) -> Path:
-    """Make Alice's certificate with openssl as the page does, but for the changes."""
+    """Make Alice's certificate as the page does, but for the changes, and with `req -x509`: `x509` takes 20 ms more."""
     settings = {"subject": "/CN=alice", "days": "30", "ca": "ca", "key": EC, "name": "alice"} | changes
     name = settings["name"]
     key, csr = requested(today, settings["key"], settings["subject"])
     (today / f"{name}.key").write_bytes(key)
     (today / f"{name}.csr").write_bytes(csr)
-    (today / f"{name}.ext").write_text(ext)
-    extfile = f"-extfile {name}.ext" if ext else ""
+    extensions = "x509_extensions = ext\n[dn]\n[ext]" if ext else "[dn]"
+    (today / f"{name}.cnf").write_text(f"[req]\ndistinguished_name = dn\n{extensions}\n{ext}")
     authority = f"-CA {settings['ca']}.crt -CAkey {settings['ca']}.key -days {settings['days']}"
-    openssl(f"openssl x509 -req -in {name}.csr {authority} {extfile} -out {name}.crt", today)
+    openssl(f"openssl req -x509 -in {name}.csr {authority} -config {name}.cnf -out {name}.crt", today)
     return today / f"{name}.crt"
 
 

@@ -534,12 +534,7 @@ WRONG_DOORS: dict[str, tuple[dict[str, Any], str]] = {
     "nobody is asked": ({"client_auth": "none", "app": lambda _: "welcome"}, "shows no certificate|another authority"),
     "nobody is asked, and all are refused": ({"client_auth": "none", "app": asks}, "alice, whom it is for"),
     "nobody gets in": ({"client_auth": "required", "app": lambda _: Reply("", status=403)}, "alice, whom it is for"),
-    "an application that fails": ({"client_auth": "optional", "app": lambda req: req.client.subject.x}, "alice"),
     "an error for nobody": ({"client_auth": "optional", "app": lambda req: str(req.client.subject)}, "gets 500"),
-    "a redirect for nobody": (
-        {"client_auth": "optional", "app": lambda req: "in" if req.client else Reply("", status=302)},
-        "Not yet",
-    ),
     "nothing": ({}, "say client_auth"),
     "an application alone": ({"app": lambda _: "hi"}, "say client_auth"),
     "another word": ({"client_auth": "sometimes", "app": asks}, "no server starts"),
