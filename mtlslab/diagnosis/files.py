@@ -21,7 +21,7 @@ from mtlslab import contexts, errors
 from mtlslab.contexts import TLSVersion
 from mtlslab.credentials import Credential, FilePath, PrivateKey, is_issued_by, is_pkcs12, weakness
 from mtlslab.diagnosis.finding import Finding, as_sentence
-from mtlslab.diagnosis.reading import certificates_in, key_in, read_once, unread_by_openssl
+from mtlslab.diagnosis.reading import certificates_among, certificates_in, key_in, read_once, unread_by_openssl
 from mtlslab.display import name
 from mtlslab.faults import FAULTS
 
@@ -59,7 +59,7 @@ class Files:
         if cert is not None:
             self._tried(lambda: self._read_own(cert, key or cert))
         beside = list(_beside(Path(cert))) if self.sent and cert is not None else []
-        self.neighbours = [c for _, data in beside for c in _certificates(data)]
+        self.neighbours = [c for _, data in beside for c in certificates_among(data) if _is_named(c)]
         self.lists = [(file.name, crl) for file, data in beside for crl in _lists(data)]
 
     @property
@@ -103,8 +103,8 @@ class Files:
     def _all_of(self, path: FilePath) -> list[x509.Certificate]:
         """Read the CAs of a file, or of a folder."""
         if Path(path).is_dir():
-            read = (c for _, data in _beside(Path(path) / "any", 10_000) for c in _certificates(data))
-            found = list(dict.fromkeys(read))  # openssl rehash makes a link to each
+            read = (c for _, data in _beside(Path(path) / "any", 10_000) for c in certificates_among(data))
+            found = list(dict.fromkeys(filter(_is_named, read)))  # openssl rehash makes a link to each
             if not found:
                 raise errors.FileContents(Path(path), "no file of this folder holds a PEM certificate", "name a file")
             self.unusual.append(Finding("folder-of-cas", "possible", f"{Path(path).name} is a folder of {len(found)}"))
@@ -186,13 +186,6 @@ def _beside(path: Path, most: int = 100) -> Iterator[tuple[Path, bytes]]:
             if file.is_file() and file.stat().st_size < 1 << 16:
                 with suppress(OSError):
                     yield file, file.read_bytes()
-
-
-def _certificates(data: bytes) -> list[x509.Certificate]:
-    with suppress(errors.FileRefused):
-        if b"CERTIFICATE-----" in data:
-            return [c for c in certificates_in("beside", data) if _is_named(c)]
-    return []
 
 
 def _lists(data: bytes) -> list[x509.CertificateRevocationList]:

@@ -36,6 +36,7 @@ class Inquiry:
         self.answer = Answer()
         self.blames_client = self.accepts_client = self.reached = False
         self.reply = Reply(target)
+        self._contexts: dict[tuple[object, ...], ssl.SSLContext] = {}
 
     def call(
         self,
@@ -67,12 +68,15 @@ class Inquiry:
         return call(self.target, seen.context, timeout=SHORT, listen=0, session=seen.session)
 
     def context(self, offer: tuple[str, ...] = WEB, *, show: bool = True) -> ssl.SSLContext:
-        """Make the context of a call: it verifies the server, in every case."""
-        context = self.files.context(self.tls_max, strict=self.strict, show=show)
-        context.post_handshake_auth = True  # as curl and browsers: that a server asks later then shows
-        if offer and self.target.speaks_http:
-            context.set_alpn_protocols(list(offer))
-        return context
+        """Make the context of a call, if it has not been made yet: it verifies the server, in every case."""
+        kind = (offer, show, self.strict)
+        if kind not in self._contexts:
+            context = self.files.context(self.tls_max, strict=self.strict, show=show)
+            context.post_handshake_auth = True  # as curl and browsers: that a server asks later then shows
+            if offer and self.target.speaks_http:
+                context.set_alpn_protocols(list(offer))
+            self._contexts[kind] = context
+        return self._contexts[kind]
 
     def refusal(self, seen: Call) -> Refusal:
         """Put what ended a call into the vocabulary of refusals."""

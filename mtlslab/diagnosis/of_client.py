@@ -120,8 +120,7 @@ def of_rehearsal(call: Call, files: Files, tls_max: TLSVersion | None) -> Iterat
     known = [*files.authorities, *files.neighbours, *call.chain[1:]]
     trusted = [c for c in known if any(c.subject == s.issuer and is_issued_by(s, c) for s in files.sent)]
     try:
-        error = rehearse(files.credential, trusted or files.sent[-1:], tls_max)
-        strict = error or rehearse(files.credential, trusted or files.sent[-1:], tls_max, strict=True)
+        error, strict = rehearse(files.credential, trusted or files.sent[-1:], tls_max)
     except (ssl.SSLError, ValueError):
         return
     if error is not None and (cause := _OF_VERIFY_CODE.get(error.verify_code)):

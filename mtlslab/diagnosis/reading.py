@@ -11,8 +11,8 @@ import stat
 import tempfile
 import time
 from base64 import b64decode
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -162,11 +162,23 @@ def _through_pipe(file: Path, descriptor: int, timeout: float) -> bytes:
 _Parsed = TypeVar("_Parsed")
 
 
+@contextmanager
+def _laid_down(*contents: bytes) -> Iterator[list[Path]]:
+    """Lay each of these in a file of ours alone while the block lasts."""
+    with ExitStack() as afterwards:
+        paths = []
+        for data in contents:
+            handle, name = tempfile.mkstemp(prefix="mtlslab-")  # mode 0600
+            paths.append(Path(name))
+            afterwards.callback(paths[-1].unlink)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+        yield paths
+
+
 def _parsed(path: FilePath, data: bytes, read: Callable[[Path], _Parsed]) -> _Parsed:
     """Have the package's own reader read bytes, and say what they are where it does not."""
-    with tempfile.TemporaryDirectory(prefix="mtlslab-") as folder:  # mode 0700
-        copy = Path(folder) / "file.pem"
-        copy.write_bytes(data)
+    with _laid_down(data) as (copy,):
         try:
             return read(copy)
         except errors.FileRefused as refused:
@@ -180,6 +192,14 @@ def _named(path: FilePath, data: bytes) -> errors.FileContents | None:
 def certificates_in(path: FilePath, data: bytes) -> list[x509.Certificate]:
     """Read certificates, at least one, also from OpenSSL's TRUSTED blocks. Raises `errors.FileRefused`."""
     return _parsed(path, _without_trust(data), read_certificates)
+
+
+def certificates_among(data: bytes) -> list[x509.Certificate]:
+    """Read the certificates of a file that nobody named; none of one that `certificates_in` would refuse."""
+    if b"CERTIFICATE-----" in data and data.count(b"-----BEGIN ") == data.count(b"-----END "):
+        with suppress(Exception):  # of many kinds, and here they are all the same
+            return x509.load_pem_x509_certificates(_without_trust(data))
+    return []
 
 
 def key_in(path: FilePath, data: bytes, password: str | None) -> PrivateKey:
@@ -212,14 +232,11 @@ def unread_by_openssl(path: FilePath, data: bytes, key: bytes | None = None, pas
     It is less lenient about lines than the reader here. What it says of a pair or of a weak key is not of interest.
     """
     context = contexts.common(ssl.PROTOCOL_TLS_CLIENT)
-    with tempfile.TemporaryDirectory(prefix="mtlslab-") as folder:  # mode 0700
-        certificates, keys = Path(folder) / "certificates.pem", Path(folder) / "key.pem"
-        certificates.write_bytes(data)
+    with _laid_down(data, key or b"") as (certificates, keys):
         try:
             if key is None:
                 context.load_verify_locations(certificates)
             else:
-                keys.write_bytes(key)
                 context.load_cert_chain(certificates, keys, lambda: password or "")
         except ssl.SSLError as error:
             if error.reason in (None, "NO_START_LINE", "PEM_LIB", "BAD_END_LINE", "BAD_BASE64_DECODE") or key is None:

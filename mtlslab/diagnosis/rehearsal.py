@@ -15,20 +15,29 @@ from mtlslab.profiles import SERVER
 
 
 def rehearse(
-    shown: Credential, trusted: Sequence[x509.Certificate], tls_max: TLSVersion | None, *, strict: bool = False
-) -> ssl.SSLCertVerificationError | None:
-    """Show a credential to a server that trusts these certificates; return why it refuses it, None if it does not."""
+    shown: Credential, trusted: Sequence[x509.Certificate], tls_max: TLSVersion | None
+) -> tuple[ssl.SSLCertVerificationError | None, ssl.SSLCertVerificationError | None]:
+    """Show a credential to a server that trusts these certificates: a lenient one, and a strict one.
+
+    Returns why each refuses it, None if it does not.
+    """
     ca = CertificateAuthority.create("rehearsal")
-    server_context = contexts.server_context(ca.issue("localhost", SERVER, names=["localhost"]), client_ca=trusted)
-    client_context = contexts.common(ssl.PROTOCOL_TLS_CLIENT, tls_max)
-    contexts.trust(client_context, [ca.certificate])
-    contexts.show(client_context, shown)
-    if not strict:
-        server_context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    server = contexts.server_context(ca.issue("localhost", SERVER, names=["localhost"]), client_ca=trusted)
+    client = contexts.common(ssl.PROTOCOL_TLS_CLIENT, tls_max)
+    contexts.trust(client, [ca.certificate])
+    contexts.show(client, shown)
+    strict = _refused(client, server)
+    if strict is None:  # then the lenient has nothing to say either
+        return None, None
+    server.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return _refused(client, server), strict
+
+
+def _refused(client: ssl.SSLContext, server: ssl.SSLContext) -> ssl.SSLCertVerificationError | None:
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
-    server = server_context.wrap_bio(up, down, server_side=True)
-    client = client_context.wrap_bio(down, up, server_hostname="localhost")
-    for end in (client, server, client, server):
+    asks = server.wrap_bio(up, down, server_side=True)
+    shows = client.wrap_bio(down, up, server_hostname="localhost")
+    for end in (shows, asks, shows, asks):
         try:
             end.do_handshake()
         except ssl.SSLWantReadError:

@@ -2,9 +2,10 @@
 
 import contextlib
 import os
+import shlex
+import shutil
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -26,6 +27,7 @@ from mtlslab.credentials import certificate_pem
 from mtlslab.diagnosis import Diagnosis, Finding
 from mtlslab.diagnosis.protocols import recognised
 from mtlslab.faults import Fault, Lab, Setup
+from mtlslab.notebook import programs, servers
 
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="hands open sockets to another program")
 
@@ -36,14 +38,21 @@ def lab() -> Lab:
     return Lab()
 
 
-@pytest.fixture
-def folder(lab: Lab, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of both ends: server, client, stranger, ca.crt."""
-    lab.server.save(tmp_path, "server")
-    lab.client.save(tmp_path, "client")
-    lab.client_of(lab.stranger).save(tmp_path, "stranger")
-    (tmp_path / "ca.crt").write_bytes(certificate_pem(lab.ca.certificate))
-    return tmp_path
+    folder = tmp_path_factory.mktemp("made")
+    lab.server.save(folder, "server")
+    lab.client.save(folder, "client")
+    lab.client_of(lab.stranger).save(folder, "stranger")
+    (folder / "ca.crt").write_bytes(certificate_pem(lab.ca.certificate))
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy of these files, for one test."""
+    return Path(shutil.copytree(made, tmp_path / "files"))
 
 
 def diagnose(where: int | str, folder: Path, who: str | None = "client", **options: Any) -> Diagnosis:
@@ -93,8 +102,8 @@ def speaking(
 
 # --- Python's own servers -------------------------------------------------------------------------
 
-_APP = """
-async def asgi(scope, receive, send):
+
+async def asgi(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "lifespan":
         while True:
             kind = (await receive())["type"]
@@ -104,55 +113,40 @@ async def asgi(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": b"hello"})
 
-def wsgi(environ, start):
-    start("200 OK", [])
-    return [b"hello"]
-"""
-_FILES = "--{0}keyfile server.key --{0}certfile server.crt --{0}ca-certs ca.crt"
-_SERVERS = {
-    "uvicorn": "app:asgi --fd {fd} " + _FILES.format("ssl-"),
-    "uvicorn-required": "app:asgi --fd {fd} --ssl-cert-reqs 2 " + _FILES.format("ssl-"),
-    "hypercorn": "app:asgi --workers 0 -b fd://{fd} --verify-mode CERT_REQUIRED " + _FILES.format(""),
-    "gunicorn": "app:wsgi -b fd://{fd} --cert-reqs 2 " + _FILES.format(""),
-}
-
 
 @contextmanager
-def program(name: str, folder: Path) -> Iterator[int]:
-    """Run a server of somebody else's, on a socket that listens already."""
-    module = name.partition("-")[0]
-    pytest.importorskip(module)
-    (folder / "app.py").write_text(_APP)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        command = [sys.executable, "-m", module, *_SERVERS[name].format(fd=listener.fileno()).split()]
-        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen(command, cwd=folder, pass_fds=[listener.fileno()], **quiet)
-        try:
-            with socket.create_connection(listener.getsockname()) as knock:  # it waits in the kernel until there is one
-                knock.sendall(b"\0" * 16)
-                knock.settimeout(30)
-                with contextlib.suppress(ConnectionError):
-                    knock.recv(16)
-            yield listener.getsockname()[1]
-        finally:
-            process.terminate()
-            process.wait(10)
+def running(name: str, folder: Path, *, insists: bool = True) -> Iterator[int]:
+    """Run a server of somebody else's; yield its port."""
+    pytest.importorskip(name)
+    key, certificate, ca = (str(folder / file) for file in ("server.key", "server.crt", "ca.crt"))
+    if name == "gunicorn":
+        (folder / "app.py").write_text("def wsgi(environ, start):\n    start('200 OK', [])\n    return [b'hello']\n")
+        files = "--keyfile server.key --certfile server.crt --ca-certs ca.crt --cert-reqs 2"
+        command = f"{shlex.quote(sys.executable)} -m gunicorn app:wsgi -b 127.0.0.1:0 {files}"
+        with programs.serving(command, folder, announced=r"Listening at: https://127\.0\.0\.1:(\d+)") as process:
+            yield process.port
+        return
+    asked = {"ssl_cert_reqs": ssl.CERT_REQUIRED} if insists else {}
+    if name == "uvicorn":
+        serving = servers.uvicorn(asgi, ssl_keyfile=key, ssl_certfile=certificate, ssl_ca_certs=ca, **asked)
+    else:
+        serving = servers.hypercorn(asgi, keyfile=key, certfile=certificate, ca_certs=ca, verify_mode=ssl.CERT_REQUIRED)
+    with serving as url:
+        yield int(url.rpartition(":")[2])
 
 
-@needs_posix
-@pytest.mark.parametrize("name", ["uvicorn-required", "hypercorn", "gunicorn"])
+@pytest.mark.parametrize("name", ["uvicorn", "hypercorn", "gunicorn"])
 def test_python_servers_that_insist(name: str, folder: Path) -> None:
     """A good client is let in, a stranger is one, and a missing certificate is missed."""
-    with program(name, folder) as port:
+    with running(name, folder) as port:
         assert diagnose(port, folder).healthy
         assert causes(diagnose(port, folder, "stranger"))[0] == "unknown-client-ca"
         assert causes(diagnose(port, folder, None))[0] == "no-client-certificate"
 
 
-@needs_posix
 def test_uvicorn_that_does_not_ask(folder: Path) -> None:
     """Its --ssl-ca-certs alone asks nobody; and nothing says that everybody gets in everywhere."""
-    with program("uvicorn", folder) as port:
+    with running("uvicorn", folder, insists=False) as port:
         found = diagnose(port, folder)
     assert causes(found) == ["server-never-asks"]
     assert "everybody gets in" not in found.to_json()
@@ -277,6 +271,10 @@ def _proxy(caller: socket.socket) -> None:
         pass
 
 
+_ALSO = {"postgres": "postgresql", "mysql": "mariadb"}
+"""Other names of schemes."""
+
+
 @pytest.mark.parametrize(
     ("scheme", "before"), [("postgres", _postgres), ("smtp", _smtp), ("imap", _imap), ("mysql", _mysql)]
 )
@@ -284,7 +282,7 @@ def test_tls_that_is_asked_for(scheme: str, before: Callable[[socket.socket], No
     """Named where TLS was expected at once; and asked for in the protocol's own way, by scheme or option."""
     with speaking(folder, lambda _: None, before=before) as port:
         blind = diagnose(port, folder)
-        asked = diagnose(f"{scheme}://localhost:{port}", folder)
+        asked = diagnose(f"{_ALSO.get(scheme, scheme)}://localhost:{port}", folder)
         option = diagnose(port, folder, starttls=scheme)
         stranger = diagnose(port, folder, "stranger", starttls=scheme)
     assert causes(blind) == ["needs-starttls"], blind
@@ -410,6 +408,18 @@ def test_strictness_does_not_end_the_diagnosis(tmp_path: Path) -> None:
     assert strict.likelihood == "possible"
 
 
+def test_a_chain_that_only_the_strict_refuse(tmp_path: Path) -> None:
+    """A client's certificate does not name its issuer's key: OpenSSL takes it, and told to be strict refuses it."""
+
+    def mint(lab: Lab) -> Setup:
+        plain = faults.altered(lab.client.certificate, lab.ca.private_key, without=(x509.AuthorityKeyIdentifier,))
+        return replace(lab.good, client=replace(lab.client, certificate=plain))
+
+    (strict,) = [f for f in staged(mint, tmp_path).findings if f.cause == "client-chain-not-strict"]
+    assert strict.likelihood == "possible"
+    assert "strict" in strict.evidence
+
+
 def test_a_changed_certificate_is_not_a_ca_made_again(tmp_path: Path) -> None:
     """It names the CA's very key, and the signature is not that key's."""
 
@@ -470,21 +480,29 @@ def test_ways_to_write_an_address(form: str, folder: Path, lab: Lab) -> None:
     """Without a scheme, in capitals, with a password: that one is not printed."""
     with mtlslab.Server(lab.server, client_ca=lab.ca.certificate, port=0) as server:
         found = diagnose(form.format(server.port), folder)
+    assert found.healthy, found
+    assert "pw" not in repr(found) + found.to_json()
+
+
+def test_an_address_to_dial_and_a_name_to_expect(folder: Path, lab: Lab) -> None:
+    """`connect_to` as people write it and as curl does; `server_name` is held against the certificate."""
+    with mtlslab.Server(lab.server, client_ca=lab.ca.certificate, port=0) as server:
         elsewhere = diagnose("https://localhost", folder, connect_to=f"127.0.0.1:{server.port}")
         named = diagnose(
             "https://example.org", folder, connect_to=f"::localhost:{server.port}", server_name="localhost"
         )
         other = diagnose(server.url, folder, server_name="example.org")
-    assert found.healthy, found
-    assert "pw" not in repr(found) + found.to_json()
     assert elsewhere.healthy
     assert named.healthy
     assert causes(other)[0] == "wrong-host"
 
 
 @needs_posix
-def test_pipes_are_read_once(folder: Path, lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pipes_are_read_once(
+    folder: Path, lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As the shell's <(…) hands them over; and one that nobody writes into holds up nobody."""
+    monkeypatch.setattr("mtlslab.diagnosis.reading._PATIENCE", 0.1)
     with mtlslab.Server(lab.server, client_ca=lab.ca.certificate, port=0) as server, contextlib.ExitStack() as stack:
         options = []
         for option, name in (("cacert", "ca.crt"), ("cert", "client.crt"), ("key", "client.key")):

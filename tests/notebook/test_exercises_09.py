@@ -1,6 +1,7 @@
 """The checkers of notebook 09, and what its page does where its programs are missing."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,21 +55,30 @@ def today(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield Path("lab-09") / "openssl"
 
 
+def openssl(command: str, today: Path) -> None:
+    outcome = programs.run(command, today)
+    assert outcome.ok, outcome.stderr
+
+
+@functools.cache
+def requested(today: Path, key: str, subject: str) -> tuple[bytes, bytes]:
+    """Make a key and a request for a certificate with openssl as the page does. Returns both files."""
+    openssl(f"{key} -out new.key", today)
+    openssl(f"openssl req -new -key new.key -subj '{subject}' -out new.csr", today)
+    return (today / "new.key").read_bytes(), (today / "new.csr").read_bytes()
+
+
 def sign(today: Path, *, ext: str = FOR_CLIENTS, **changes: str) -> Path:
-    """Make Alice's certificate with openssl as the page does, but for the changes."""
+    """Make Alice's certificate as the page does, but for the changes, and with `req -x509`: `x509` takes 20 ms more."""
     settings = {"subject": "/CN=alice", "days": "30", "ca": "ca", "key": EC, "name": "alice"} | changes
     name = settings["name"]
-    (today / f"{name}.ext").write_text(ext)
-    extfile = f"-extfile {name}.ext" if ext else ""
+    key, csr = requested(today, settings["key"], settings["subject"])
+    (today / f"{name}.key").write_bytes(key)
+    (today / f"{name}.csr").write_bytes(csr)
+    extensions = "x509_extensions = ext\n[dn]\n[ext]" if ext else "[dn]"
+    (today / f"{name}.cnf").write_text(f"[req]\ndistinguished_name = dn\n{extensions}\n{ext}")
     authority = f"-CA {settings['ca']}.crt -CAkey {settings['ca']}.key -days {settings['days']}"
-    commands = [
-        f"{settings['key']} -out {name}.key",
-        f"openssl req -new -key {name}.key -subj '{settings['subject']}' -out {name}.csr",
-        f"openssl x509 -req -in {name}.csr {authority} {extfile} -out {name}.crt",
-    ]
-    for command in commands:
-        outcome = programs.run(command, today)
-        assert outcome.ok, outcome.stderr
+    openssl(f"openssl req -x509 -in {name}.csr {authority} -config {name}.cnf -out {name}.crt", today)
     return today / f"{name}.crt"
 
 
@@ -87,26 +97,20 @@ def sign(today: Path, *, ext: str = FOR_CLIENTS, **changes: str) -> Path:
 def test_alices_certificate_is_accepted(today: Path, changes: dict[str, str]) -> None:
     """As the page makes it, with an RSA key, under another name, with what does no harm; as str or as Path."""
     path = sign(today, **changes)
-    said = exercises.client_by_openssl(path)
+    said = exercises.client_by_openssl(path if changes else str(path))
     assert said.correct, said
-    assert exercises.client_by_openssl(str(path)).correct
 
 
 @needs_openssl
 @pytest.mark.parametrize(
     ("changes", "hint"),
     [
-        ({"subject": "/CN=client"}, "not CN=alice"),
         ({"subject": "/CN=alice/CN=admin"}, "not CN=alice"),
-        ({"subject": "/O=example/CN=alice"}, "not CN=alice"),
         ({"subject": "/OU=alice"}, "not CN=alice"),
         ({"key": "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024"}, "is weak"),
         ({"days": "30 -sha1"}, "weak"),
-        ({"key": "openssl pkey -in ca.key"}, "its key is that of ca.crt"),
         ({"key": "openssl pkey -in server.key"}, "its key is that of server.crt"),
-        ({"days": "365"}, "365 days"),
         ({"days": "31"}, "31 days"),
-        ({"days": "36500"}, "36500 days"),
         ({"ca": "namesake/ca"}, "did not sign it"),
         ({"ext": FOR_SERVERS}, "not for clients"),
         ({"ext": FOR_CLIENTS.replace("clientAuth", "clientAuth, serverAuth")}, "the other door as well"),
@@ -118,7 +122,6 @@ def test_alices_certificate_is_accepted(today: Path, changes: dict[str, str]) ->
         ({"ext": FOR_CLIENTS.replace("= keyid", "= none")}, "authorityKeyIdentifier"),
         ({"ext": FOR_CLIENTS.replace("subjectAltName = DNS:alice\n", "")}, "no subjectAltName"),
         ({"ext": FOR_CLIENTS.replace("DNS:alice", "DNS:alice, DNS:bob")}, "more, or others, than alice"),
-        ({"ext": FOR_CLIENTS.replace("DNS:alice", "DNS:bob")}, "more, or others, than alice"),
         ({"ext": ""}, ""),
     ],
 )
@@ -136,6 +139,15 @@ def test_another_s_files_are_not_alice_s(today: Path) -> None:
     path.with_suffix(".key").write_bytes((today / "ca.key").read_bytes())
     for wrong in (path, today / "ca.crt", today / "none.crt", path.read_bytes(), [path], (path, today / "ca.crt")):
         assert exercises.client_by_openssl(wrong).correct is False
+
+
+@needs_openssl
+def test_a_certificate_that_outlives_its_ca_is_not_right(tmp_path: Path) -> None:
+    """It is for 30 days, and on the last of them openssl says no."""
+    CertificateAuthority.create("example-ca", days=10).save(tmp_path / "lab-09" / "openssl")
+    with contextlib.chdir(tmp_path):
+        said = exercises.client_by_openssl(sign(Path("lab-09") / "openssl"))
+    assert "openssl verify, 29 days from its first day, says no" in said.text
 
 
 # Of two minds
@@ -209,6 +221,13 @@ def test_the_page_needs_what_it_looks_for() -> None:
         assert set(names) <= set(programs.PROGRAMS)
 
 
+OPENSSL_ALONE = (
+    *("today-commands", "today-verify", "suspects-made"),
+    *("copy-extensions", "copy-extensions-abused", "copy-extensions-refused"),
+)
+"""Cells that make keys and certificates, slowly, for each other, or for cells that need Node.js too."""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="makes a PATH of links")
 @pytest.mark.parametrize("absent", [("openssl", "curl", "node"), ("node",)], ids="+".join)
 def test_cells_say_what_is_missing_and_do_not_fail(
@@ -225,7 +244,10 @@ def test_cells_say_what_is_missing_and_do_not_fail(
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {}
     for cell in Notebook(PAGE).code:
-        exec(compile(cell.source, cell.id, "exec", dont_inherit=True), namespace)
+        source = cell.source
+        if absent == ("node",) and cell.id in OPENSSL_ALONE:
+            source = "\n".join(line for line in source.splitlines() if line.startswith(("from ", "import ")))
+        exec(compile(source, cell.id, "exec", dont_inherit=True), namespace)
     said = capsys.readouterr().out
     for name in absent:
         assert (

@@ -446,7 +446,7 @@ def test_a_careless_guard_learns_what_it_lets_happen(name: str) -> None:
 
 def test_an_application_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checker does not wait for ever, nor fill the memory, and leaves no thread behind that keeps Python alive."""
-    monkeypatch.setattr(guard_module, "PATIENCE", 0.5)
+    monkeypatch.setattr(guard_module, "PATIENCE", 0.2)
 
     async def endless(scope: Any, receive: Any, send: Any) -> None:
         while True:
@@ -457,7 +457,7 @@ def test_an_application_that_never_answers_is_given_up(monkeypatch: pytest.Monke
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert said.correct is False
-    assert peak < 10_000_000
+    assert peak < 3_000_000
     assert all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread())
 
 
@@ -534,12 +534,7 @@ WRONG_DOORS: dict[str, tuple[dict[str, Any], str]] = {
     "nobody is asked": ({"client_auth": "none", "app": lambda _: "welcome"}, "shows no certificate|another authority"),
     "nobody is asked, and all are refused": ({"client_auth": "none", "app": asks}, "alice, whom it is for"),
     "nobody gets in": ({"client_auth": "required", "app": lambda _: Reply("", status=403)}, "alice, whom it is for"),
-    "an application that fails": ({"client_auth": "optional", "app": lambda req: req.client.subject.x}, "alice"),
     "an error for nobody": ({"client_auth": "optional", "app": lambda req: str(req.client.subject)}, "gets 500"),
-    "a redirect for nobody": (
-        {"client_auth": "optional", "app": lambda req: "in" if req.client else Reply("", status=302)},
-        "Not yet",
-    ),
     "nothing": ({}, "say client_auth"),
     "an application alone": ({"app": lambda _: "hi"}, "say client_auth"),
     "another word": ({"client_auth": "sometimes", "app": asks}, "no server starts"),
@@ -560,14 +555,6 @@ WRONG_DOORS: dict[str, tuple[dict[str, Any], str]] = {
     "all but /health is guarded": (
         {"client_auth": "optional", "app": lambda req: Reply("in") if req.path == "/health" else asks(req)},
         "shows no certificate, at GET /health",
-    ),
-    "only / is guarded": (
-        {"client_auth": "optional", "app": lambda req: asks(req) if req.path == "/" else Reply("in")},
-        "shows no certificate",
-    ),
-    "only /admin is guarded": (
-        {"client_auth": "optional", "app": lambda req: asks(req) if req.path == "/admin" else Reply("in")},
-        "shows no certificate",
     ),
 }
 

@@ -128,17 +128,13 @@ def fresh_list(answer: Any) -> str:
     crl = genuine(answer, x509.CertificateRevocationList, "the answer is the list itself, as ca.crl(…) returns it")
     (lab, _), (old, revoked) = _deployment("crl-expired"), _STALE[-1]
     server = contexts.server_context(lab.server, client_ca=lab.ca.certificate, crls=[crl])
-    said = {
-        "a new client": _refused(server, lab, lab.ca.issue(fresh_name(), CLIENT)),
-        "the client": _refused(server, lab, lab.client),
-        **{f"{name}, who was revoked,": _refused(server, lab, shown) for name, shown in revoked.items()},
-    }
-    for who in ("the client", "a new client"):
-        reason = said.pop(who)
-        hint = {"crl-expired": "the list has expired already", "crl-missing": "this CA did not sign the list"}
+    hint = {"crl-expired": "the list has expired already", "crl-missing": "this CA did not sign the list"}
+    for who, friend in {"the client": lab.client, "a new client": lab.ca.issue(fresh_name(), CLIENT)}.items():
+        reason = _refused(server, lab, friend)
         expect(not reason, f"{who} is refused: {hint.get(reason, reason)}")
-    for who, reason in said.items():
-        expect(reason == "revoked", f"{who} gets in again: a fresh list still names whom the old one named")
+    for who, shown in revoked.items():
+        gets_in = f"{who}, who was revoked, gets in again: a fresh list still names whom the old one named"
+        expect(_refused(server, lab, shown) == "revoked", gets_in)
     newer = crl.last_update_utc > old.last_update_utc and _number(crl) > _number(old)
     expect(newer, "it is older than the stale one, by its date or its CRL number: whoever holds both keeps that one")
     until = crl.next_update_utc

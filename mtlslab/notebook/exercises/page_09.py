@@ -60,11 +60,11 @@ def client_by_openssl(answer: Any) -> str:
     _conforms(alice)
     days = (alice.not_valid_after_utc - alice.not_valid_before_utc) / timedelta(days=1)
     expect(days == 30, f"it is valid for {days:g} days, and 30 were asked for (-days)")
-    for day, wants in ((0, True), (29, True), (31, False), (-2, False)):
+    for day in (0, 29):  # the first of its days, and the last
         at = alice.not_valid_before_utc + timedelta(days=day, minutes=1)
         command = f"openssl verify -x509_strict -purpose sslclient -attime {int(at.timestamp())} -CAfile ca.crt"
         accepted = _openssl(f"{command} {path.resolve()}", folder).ok
-        expect(accepted == wants, f"openssl verify, {day} days from its first day, says {'yes' if accepted else 'no'}")
+        expect(accepted, f"openssl verify, {day} days from its first day, says no")
     return "a client's certificate and nothing else. -subj named Alice, -extfile said what she may do"
 
 
@@ -113,7 +113,7 @@ def two_minds(answer: Any) -> str:
         there = b"\x06\x03\x55\x1d" + bytes([arc]) in certificate.tbs_certificate_bytes
         expect(there, f"the certificate lacks {wanted}: leave none of the lines out")
     shown = Credential(certificate, key)
-    lenient, strict = (_met(shown, ca, flags) for flags in (0, ssl.VERIFY_X509_STRICT))
+    lenient, strict = _met(shown, ca)
     expect(not lenient, f"the lenient refuse it too: {lenient}. Find a rule that only the strict hold it to")
     expect(
         bool(strict), "a strict Python accepts it as well, so that no upgrade breaks it; cryptography is not asked here"
@@ -155,9 +155,11 @@ def _minted(text: str) -> tuple[x509.Certificate, CertificateAuthority, Any]:
         return read_certificates(folder / "server.crt")[0], ca, key
 
 
-def _met(shown: Credential, ca: CertificateAuthority, flags: int) -> str:
-    client = contexts.common(ssl.PROTOCOL_TLS_CLIENT)
-    client.verify_flags = ssl.VerifyFlags(client.verify_flags & ~ssl.VERIFY_X509_STRICT | flags)
+def _met(shown: Credential, ca: CertificateAuthority) -> tuple[str, str]:
+    """Show a server's credential to a lenient client and to a strict one; return why each refuses it."""
+    client, server = contexts.common(ssl.PROTOCOL_TLS_CLIENT), contexts.server_context(shown, client_ca=ca.certificate)
     contexts.trust(client, [ca.certificate])
     contexts.show(client, ca.issue("client", CLIENT))
-    return handshake(client, contexts.server_context(shown, client_ca=ca.certificate)).refused
+    strict = handshake(client, server).refused
+    client.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return handshake(client, server).refused, strict

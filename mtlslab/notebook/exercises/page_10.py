@@ -7,6 +7,7 @@ import random
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from itertools import product
 from typing import Any
@@ -19,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from mtlslab.authority import CertificateAuthority
 from mtlslab.client import exchange
 from mtlslab.contexts import common, show, trust
-from mtlslab.credentials import Credential, signature_hash
+from mtlslab.credentials import Credential, new_private_key, signature_hash
 from mtlslab.exchanges import Answer
 from mtlslab.notebook.exercises.guard import Guarded, Outcome
 from mtlslab.notebook.exercises.judges import Case, NotYet, checker, expect, genuine, lab_ca, try_cases
@@ -162,16 +163,23 @@ def _asked(
     ca: CertificateAuthority, subject: str, names: list[x509.GeneralName]
 ) -> tuple[x509.Certificate, x509.Certificate]:
     """Sign a client's certificate with any subject and names, whatever they are. Returns it, and the CA's own."""
-    model = ca.issue("model", CLIENT, days=1).certificate
+    model, key = _model(ca), new_private_key().public_key()
     builder = x509.CertificateBuilder().subject_name(x509.Name.from_rfc4514_string(subject)).issuer_name(model.issuer)
-    builder = builder.public_key(model.public_key()).serial_number(model.serial_number)
+    builder = builder.public_key(key).serial_number(x509.random_serial_number())
     builder = builder.not_valid_before(model.not_valid_before_utc).not_valid_after(model.not_valid_after_utc)
     for extension in model.extensions:
-        if not isinstance(extension.value, x509.SubjectAlternativeName):
+        if not isinstance(extension.value, x509.SubjectAlternativeName | x509.SubjectKeyIdentifier):
             builder = builder.add_extension(extension.value, extension.critical)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=not subject)
     return builder.sign(ca.private_key, signature_hash(ca.private_key)), ca.certificate
+
+
+@lru_cache(maxsize=4)
+def _model(ca: CertificateAuthority) -> x509.Certificate:
+    """Issue a client's certificate, whose issuer, dates and profile others take over."""
+    return ca.issue("model", CLIENT, days=1).certificate
 
 
 def _forged(certificate: x509.Certificate, old: bytes, new: bytes) -> x509.Certificate:
@@ -467,14 +475,14 @@ _Knock = tuple[str, Credential | None, str, str]
 def _knocks(ca: CertificateAuthority) -> list[_Knock]:
     alice = ca.issue("alice", CLIENT)
     stranger = CertificateAuthority.create("example-ca").issue("alice", CLIENT)
-    callers = (("alice", alice), ("shows no certificate", None), ("comes from another authority", stranger))
     number = random.randrange(10**6)
     knocks = [("GET", path) for path in ("/", "/admin", f"/reports/{number}", "/health", f"/a/b/c/{number}")]
-    asked = [(who, caller, *knock) for who, caller in callers for knock in knocks]
-    return [
-        *asked,
-        *((who, caller, method, "/") for who, caller in callers[:2] for method in ("POST", "PUT", "DELETE")),
+    knocks += [(method, "/") for method in ("POST", "PUT", "DELETE")]
+    asked = [
+        (who, shown, *knock) for who, shown in (("alice", alice), ("shows no certificate", None)) for knock in knocks
     ]
+    # No application hears of a stranger's certificate: TLS refuses it, or has not asked.
+    return [*asked, ("comes from another authority", stranger, *random.choice(knocks))]
 
 
 def _through(server: Credential, ca: CertificateAuthority, door: Door) -> Iterator[tuple[_Knock, Answer]]:
@@ -487,12 +495,18 @@ def _through(server: Credential, ca: CertificateAuthority, door: Door) -> Iterat
     except Exception as error:
         raise NotYet(f"no server starts with these arguments: {error}") from None
     knocks, answers = _knocks(ca), {}
+    contexts = {who: _of_caller(ca, caller) for who, caller, _, _ in knocks}
     with running:
         for place in random.sample(range(len(knocks)), len(knocks)):
-            _, caller, method, path = knocks[place]
-            context = common(ssl.PROTOCOL_TLS_CLIENT)
-            trust(context, [ca.certificate])
-            if caller is not None:
-                show(context, caller)
-            answers[place] = exchange(running.url + path, context, sent_certificate=caller is not None, method=method)
+            who, caller, method, path = knocks[place]
+            url, shows = running.url + path, caller is not None
+            answers[place] = exchange(url, contexts[who], sent_certificate=shows, method=method)
     yield from ((knock, answers[place]) for place, knock in enumerate(knocks))
+
+
+def _of_caller(ca: CertificateAuthority, caller: Credential | None) -> ssl.SSLContext:
+    context = common(ssl.PROTOCOL_TLS_CLIENT)
+    trust(context, [ca.certificate])
+    if caller is not None:
+        show(context, caller)
+    return context
