@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mtlslab import contexts, errors
 from mtlslab.contexts import TLSVersion
-from mtlslab.credentials import Credential, FilePath, PrivateKey, is_issued_by, is_pkcs12, weakness
+from mtlslab.credentials import BROKEN, Credential, FilePath, PrivateKey, is_issued_by, is_pkcs12, weakness
 from mtlslab.diagnosis.finding import Finding, as_sentence
 from mtlslab.diagnosis.reading import certificates_among, certificates_in, key_in, read_once, unread_by_openssl
 from mtlslab.display import name
@@ -163,7 +163,7 @@ def _is_named(certificate: x509.Certificate) -> bool:
     """Tell whether cryptography reads a CA's name: a bundle may hold stranger ones, which OpenSSL takes."""
     try:
         return bool(certificate.subject and certificate.issuer)
-    except MALFORMED:
+    except BROKEN:
         return False
 
 
@@ -173,7 +173,7 @@ def _read_to_the_end(path: FilePath, certificates: list[x509.Certificate]) -> li
         for c in certificates:
             _ = c.subject, c.issuer, c.public_key(), c.not_valid_before_utc, c.not_valid_after_utc
             _ = c.signature_hash_algorithm
-    except (UnsupportedAlgorithm, *MALFORMED) as error:
+    except BROKEN as error:
         problem = f"it holds a certificate that cannot be read ({type(error).__name__})"
         raise errors.FileContents(Path(path), problem, "have it issued again") from None
     return certificates
@@ -189,7 +189,7 @@ def _beside(path: Path, most: int = 100) -> Iterator[tuple[Path, bytes]]:
 
 
 def _lists(data: bytes) -> list[x509.CertificateRevocationList]:
-    with suppress(UnsupportedAlgorithm, *MALFORMED):
+    with suppress(*BROKEN):
         if b"BEGIN X509 CRL-----" in data:
             crl = x509.load_pem_x509_crl(data)
             _ = crl.issuer, crl.next_update_utc, list(crl.extensions)
@@ -334,15 +334,11 @@ def is_forged(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     return False
 
 
-MALFORMED = (ValueError, TypeError, KeyError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
-"""What cryptography raises for extensions that OpenSSL may well have accepted."""
-
-
 def extension_of(certificate: x509.Certificate, kind: type[Any]) -> Any:
     """Return an extension's value; None if it is not there, or cannot be read."""
     try:
         return certificate.extensions.get_extension_for_class(kind).value
-    except (x509.ExtensionNotFound, *MALFORMED):
+    except (x509.ExtensionNotFound, *BROKEN):
         return None
 
 
@@ -352,7 +348,7 @@ def lacks(certificate: x509.Certificate, kind: type[Any]) -> bool:
         certificate.extensions.get_extension_for_class(kind)
     except x509.ExtensionNotFound:
         return True
-    except MALFORMED:
+    except BROKEN:
         pass
     return False
 
