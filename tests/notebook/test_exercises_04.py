@@ -292,6 +292,7 @@ VERIFIERS: dict[str, tuple[Any, str | None]] = {
         verifier(dates=lambda chain, *asked: all(asked[-1] <= c.not_valid_after_utc for c in chain)),
         "says True for a leaf that has not begun",
     ),
+    "no purpose": (verifier(purpose=yes), "a stolen client.key would run a server"),
     "a server's purpose": (
         verifier(purpose=lambda chain, *_: QUESTIONS["purpose"](chain, None, SERVER_AUTH)),
         "says False for a client",
