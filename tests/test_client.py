@@ -16,7 +16,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
-from real_curl import exit_codes
 
 from given import CURL_VERSION, LOCALHOST, Call, Serve, needs_curl
 from mtlslab import Answer, CertificateAuthority, Credential, Reply, Server, errors, request
@@ -25,6 +24,7 @@ from mtlslab.credentials import certificate_pem, private_key_pem
 from mtlslab.faults.verdicts import curl_exit_code
 from mtlslab.profiles import SERVER
 from mutants import mutants
+from real_curl import exit_codes
 
 
 def refusal_of(answer: Answer) -> tuple[str, str, int]:

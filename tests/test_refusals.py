@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from real_curl import exit_codes
 
 import mtlslab
 from given import CURL_VERSION, Call, needs_curl
@@ -22,6 +21,7 @@ from mtlslab import CertificateAuthority, Credential
 from mtlslab.contexts import TLS_VERSIONS, common, server_context, trust
 from mtlslab.faults.verdicts import curl_exit_code
 from mtlslab.refusals import ALERTS, CERTIFICATE_REASONS, CURL, REASONS, End, Refusal, from_exception, refusal
+from real_curl import exit_codes
 from telling import MOMENTS, telling
 
 

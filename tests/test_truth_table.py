@@ -21,7 +21,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from real_curl import exit_codes
 
 from given import CURL_VERSION, needs_curl
 from mtlslab import Answer, CertificateAuthority, Credential, Request, Server, new_private_key, request
@@ -29,6 +28,7 @@ from mtlslab.contexts import VERIFY_FLAGS, ClientAuth, client_context
 from mtlslab.credentials import certificate_pem, private_key_pem
 from mtlslab.faults.verdicts import CURL_JUDGES_LATE
 from mtlslab.profiles import CLIENT, SERVER
+from real_curl import exit_codes
 
 TLS = Literal["1.2", "1.3"]
 TLS_VERSIONS: tuple[TLS, ...] = ("1.2", "1.3")
