@@ -383,7 +383,7 @@ def suite(_: int) -> Row:
     other = (other + bare_kernels(kernels)) / 2
     said = done.stdout.strip().splitlines()[-1] if done.stdout.strip() else "it said nothing"
     what = f"`pytest --nbval` ({said}), beside {kernels} bare kernels"
-    return Row(what, f"{ours:.1f} s", f"{other:.1f} s", ours / other, "≤ 60 s", ours <= 60 and done.returncode == 0)
+    return Row(what, f"{ours:.1f} s", f"{other:.1f} s", ours / other, "≤ 45 s", ours <= 45 and done.returncode == 0)
 
 
 def main() -> None:
