@@ -245,7 +245,7 @@ def test_a_server_listens_inside_its_block_and_is_gone_after_it(tmp_path: Path) 
     "ignoring", ["pass", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"], ids=["polite", "stubborn"]
 )
 def test_a_servers_children_are_gone_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ignoring: str) -> None:
-    """After the block a server's child is gone, too, at once, whether it minds SIGTERM or not."""
+    """After the block a server and its child are gone, at once, whether they mind SIGTERM or not."""
     monkeypatch.setattr(programs, "_GRACE_SECONDS", 0.2)
     with programs.serving(python(tmp_path, PARENT.format(ignoring=ignoring) + SERVER), tmp_path) as server:
         child = int((tmp_path / "child").read_text())
@@ -299,16 +299,6 @@ def test_a_server_is_gone_however_its_block_ends(tmp_path: Path, ending: type[Ba
     assert not is_alive(server.pid)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no signal that a program could ignore")
-def test_a_server_that_will_not_end_is_made_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A program that ignores SIGTERM is gone after the grace time."""
-    monkeypatch.setattr(programs, "_GRACE_SECONDS", 0.2)
-    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVER
-    with programs.serving(python(tmp_path, stubborn), tmp_path) as server:
-        pass
-    assert not is_alive(server.pid)
-
-
 def test_a_server_that_dies_is_quoted(tmp_path: Path) -> None:
     """The error holds the program's exit code and what it wrote to stderr."""
     command = python(tmp_path, "import sys; sys.exit('no such file: server.crt')")
@@ -324,7 +314,7 @@ def test_a_server_that_never_listens_is_given_up(tmp_path: Path) -> None:
     command = python(tmp_path, "import time; time.sleep(60)")
     with (
         pytest.raises(failures.ProgramFailed, match=r"does not say where it listens; it said: nothing") as caught,
-        programs.serving(command, tmp_path, timeout=0.2),
+        programs.serving(command, tmp_path, timeout=0.05),
     ):
         pass
     assert caught.value.exit_code is None
@@ -343,11 +333,9 @@ time.sleep(60)
     ("stream", "words"),
     [
         ("stdout", 'f"ACCEPT [::1]:{port}"'),
-        ("stderr", 'f"ACCEPT 127.0.0.1:{port}"'),
         ("stdout", 'f"ACCEPT *:{port}"'),
         ("stderr", 'f"listening on :{port}"'),
         ("stderr", 'f"[2026-11-25 12:30:45 +0000] [45] [INFO] Listening at: https://127.0.0.1:{port} (4711)"'),
-        ("stderr", 'f"INFO:     Uvicorn running on https://127.0.0.1:{port} (Press CTRL+C to quit)"'),
         ("stdout", 'f"Serving HTTPS on :: port 1 (https://[::]:{port}/) ..."'),
     ],
 )
@@ -396,7 +384,7 @@ def test_a_line_of_the_log_can_be_waited_for(tmp_path: Path) -> None:
     code = code.replace("time.sleep(60)", "listener.accept(); print('refused: no certificate', file=sys.stderr)")
     with programs.serving(python(tmp_path, code), tmp_path) as server:
         with pytest.raises(failures.ProgramFailed, match="does not say 'refused'"):
-            server.wait_for("refused", timeout=0.2)
+            server.wait_for("refused", timeout=0.05)
         socket.create_connection(("127.0.0.1", server.port)).close()
         assert server.wait_for("refused") == "refused: no certificate"
         with pytest.raises(failures.ProgramFailed, match="ended with exit code 0"):
