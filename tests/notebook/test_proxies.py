@@ -240,7 +240,7 @@ def test_each_hole_lets_its_own_attack_through(hole: str, lab: Path) -> None:
     """Lines that are changed or left out are found by the prober, and nothing else is blamed.
 
     So is the application's own port, where `direct` names it: it believes whoever dials it. Caddy's other holes are in
-    its exercise: a stranger and an upgrade with each other, and a header named in Connection by itself.
+    its exercise: whoever has any certificate, and an upgrade, with their number.
     """
     proxy, changes, families = HOLES[hole]
     configuration = RIGHT[proxy]
