@@ -388,7 +388,7 @@ class Running:
                 if exit_code is not None or time.monotonic() > until:
                     said = "\n".join(self._lines["stderr"])
                     raise failures.ProgramFailed(self.command, exit_code, said, awaited)
-                self._news.wait(0.05)  # or until there is news: that it has ended, or answers, is none
+                self._news.wait(0.01)  # or until there is news: that it has ended, or answers, is none
 
     def _wait_until_it_listens(self, announced: str | None, port: int, timeout: float) -> None:
         wanted = re.compile(announced or _ANNOUNCEMENT)

@@ -15,7 +15,8 @@ import pytest
 from mtlslab import errors, failures
 from mtlslab.notebook import programs
 
-PYTHON = shlex.quote(Path(sys.executable).as_posix())
+PYTHON = f"{shlex.quote(Path(sys.executable).as_posix())} -S -E"
+"""Without its packages and settings, it starts in half the time."""
 
 
 def python(folder: Path, code: str) -> str:
@@ -57,7 +58,7 @@ PARENT = """\
 import os, pathlib, signal, subprocess, sys, time
 {ignoring}
 code = "import pathlib, signal, time; {ignoring}; pathlib.Path('ready').touch(); time.sleep(60)"
-child = subprocess.Popen([sys.executable, "-c", code])
+child = subprocess.Popen([sys.executable, "-S", "-c", code])
 pathlib.Path("child").write_text(str(child.pid))
 """
 """A program with a child that holds its outputs, and is `ready` when a file of this name is there.
@@ -114,7 +115,7 @@ def test_every_program_can_be_had_on_every_system() -> None:
 def test_a_command_runs_as_typed(tmp_path: Path) -> None:
     """Quotes and line continuations mean what they mean in a shell; exit code and both outputs come back."""
     command = python(
-        tmp_path, "import sys; print(sys.argv[1:], sys.stdin.read()); print('e', file=sys.stderr); exit(3)"
+        tmp_path, "import sys; print(sys.argv[1:], sys.stdin.read()); print('e', file=sys.stderr); sys.exit(3)"
     )
     outcome = programs.run(f"{command} -subj '/CN=a b' \\\n  --last", tmp_path, stdin="heard")
     assert outcome.stdout == "['-subj', '/CN=a b', '--last'] heard\n"
@@ -199,31 +200,30 @@ def test_a_folder_that_is_none_is_named(tmp_path: Path, use: Any, folder: str) -
     assert refused.value.path == tmp_path / folder
 
 
+def test_a_command_that_hangs_is_stopped(tmp_path: Path) -> None:
+    """The error says so."""
+    with pytest.raises(failures.ProgramTimeout, match=r"did not end within 0\.2 s") as caught:
+        programs.run(python(tmp_path, "import time; time.sleep(60)"), tmp_path, timeout=0.2)
+    assert isinstance(caught.value, TimeoutError)
+
+
 @no_modes
-@pytest.mark.parametrize("end", ["sys.exit(3)", "time.sleep(60)"], ids=["ends", "is stopped"])
+@pytest.mark.parametrize("end", ["exit 3", "sleep 60"], ids=["ends", "is stopped"])
 def test_what_a_command_leaves_running_is_ended(tmp_path: Path, end: str) -> None:
-    """A child that holds the outputs of a command neither makes it wait nor outlives it, timed out or not."""
-    command = python(tmp_path, PARENT.format(ignoring="pass") + "" + end)
+    """A child that holds the outputs of a command neither makes it wait nor outlives it, timed out or not.
+
+    It is a shell, which starts in a hundredth of the time that it gets before it is stopped.
+    """
+    (tmp_path / "program.sh").write_text(f"echo $$ > parent; sleep 60 & echo $! > child; {end}\n", encoding="utf-8")
     began = time.monotonic()
     if "exit" in end:
-        assert programs.run(command, tmp_path, timeout=30).exit_code == 3
+        assert programs.run("sh program.sh", tmp_path, timeout=30).exit_code == 3
     else:
         with pytest.raises(failures.ProgramTimeout):
-            programs.run(command, tmp_path, timeout=2)
+            programs.run("sh program.sh", tmp_path, timeout=0.5)
     assert time.monotonic() - began < 20
+    assert not is_alive(int((tmp_path / "parent").read_text()))
     assert is_gone(int((tmp_path / "child").read_text()))
-
-
-def test_a_command_that_hangs_is_stopped(tmp_path: Path) -> None:
-    """After the time limit the process is gone, and the error says so."""
-    command = python(
-        tmp_path, "import os, time, pathlib; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(60)"
-    )
-    with pytest.raises(failures.ProgramTimeout, match=r"did not end within 1 s") as caught:
-        programs.run(command, tmp_path, timeout=1)
-    assert isinstance(caught.value, TimeoutError)
-    if os.name == "posix":
-        assert not is_alive(int((tmp_path / "pid").read_text()))
 
 
 def test_a_server_listens_inside_its_block_and_is_gone_after_it(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_server_listens_inside_its_block_and_is_gone_after_it(tmp_path: Path) 
     "ignoring", ["pass", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"], ids=["polite", "stubborn"]
 )
 def test_a_servers_children_are_gone_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ignoring: str) -> None:
-    """After the block a server's child is gone, too, at once, whether it minds SIGTERM or not."""
+    """After the block a server and its child are gone, at once, whether they mind SIGTERM or not."""
     monkeypatch.setattr(programs, "_GRACE_SECONDS", 0.2)
     with programs.serving(python(tmp_path, PARENT.format(ignoring=ignoring) + SERVER), tmp_path) as server:
         child = int((tmp_path / "child").read_text())
@@ -299,16 +299,6 @@ def test_a_server_is_gone_however_its_block_ends(tmp_path: Path, ending: type[Ba
     assert not is_alive(server.pid)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no signal that a program could ignore")
-def test_a_server_that_will_not_end_is_made_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A program that ignores SIGTERM is gone after the grace time."""
-    monkeypatch.setattr(programs, "_GRACE_SECONDS", 0.2)
-    stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SERVER
-    with programs.serving(python(tmp_path, stubborn), tmp_path) as server:
-        pass
-    assert not is_alive(server.pid)
-
-
 def test_a_server_that_dies_is_quoted(tmp_path: Path) -> None:
     """The error holds the program's exit code and what it wrote to stderr."""
     command = python(tmp_path, "import sys; sys.exit('no such file: server.crt')")
@@ -324,7 +314,7 @@ def test_a_server_that_never_listens_is_given_up(tmp_path: Path) -> None:
     command = python(tmp_path, "import time; time.sleep(60)")
     with (
         pytest.raises(failures.ProgramFailed, match=r"does not say where it listens; it said: nothing") as caught,
-        programs.serving(command, tmp_path, timeout=0.2),
+        programs.serving(command, tmp_path, timeout=0.05),
     ):
         pass
     assert caught.value.exit_code is None
@@ -343,11 +333,9 @@ time.sleep(60)
     ("stream", "words"),
     [
         ("stdout", 'f"ACCEPT [::1]:{port}"'),
-        ("stderr", 'f"ACCEPT 127.0.0.1:{port}"'),
         ("stdout", 'f"ACCEPT *:{port}"'),
         ("stderr", 'f"listening on :{port}"'),
         ("stderr", 'f"[2026-11-25 12:30:45 +0000] [45] [INFO] Listening at: https://127.0.0.1:{port} (4711)"'),
-        ("stderr", 'f"INFO:     Uvicorn running on https://127.0.0.1:{port} (Press CTRL+C to quit)"'),
         ("stdout", 'f"Serving HTTPS on :: port 1 (https://[::]:{port}/) ..."'),
     ],
 )
@@ -396,7 +384,7 @@ def test_a_line_of_the_log_can_be_waited_for(tmp_path: Path) -> None:
     code = code.replace("time.sleep(60)", "listener.accept(); print('refused: no certificate', file=sys.stderr)")
     with programs.serving(python(tmp_path, code), tmp_path) as server:
         with pytest.raises(failures.ProgramFailed, match="does not say 'refused'"):
-            server.wait_for("refused", timeout=0.2)
+            server.wait_for("refused", timeout=0.05)
         socket.create_connection(("127.0.0.1", server.port)).close()
         assert server.wait_for("refused") == "refused: no certificate"
         with pytest.raises(failures.ProgramFailed, match="ended with exit code 0"):

@@ -188,6 +188,7 @@ def test_a_unix_socket_leaves_no_port_to_dial(lab: Path, tmp_path: Path) -> None
 # --- each hole ------------------------------------------------------------------------------------
 
 STRANGER, PAST = "another CA's certificate with the victim's name", "past the proxy"
+ADMIN = "Caddy's admin interface"
 KNOWN = "@known vars_regexp {http.request.tls.client.subject} ."
 
 WEBSOCKETS = """\
@@ -196,24 +197,15 @@ proxy_set_header Upgrade $http_upgrade;
     proxy_set_header HTTP2-Settings $http_http2_settings;"""
 
 HOLES = {
-    "Caddy, whoever has any certificate": (
+    "Caddy, set for the known only, with an open admin interface": (
         "caddy",
         [
-            ("require_and_verify", "require"),
-            (SET, ""),
-            (STRIP, f"request_header Client-Cert {VALUE}"),
-            (NO_UPGRADE, ""),
-        ],
-        {STRANGER, "a header named in Connection", "a forged header", "an upgrade"},
-    ),
-    "Caddy, set for the known only": (
-        "caddy",
-        [
+            ("  admin off\n", "  persist_config off\n"),
             ("require_and_verify", "verify_if_given"),
             (SET, ""),
-            (STRIP, f"{KNOWN}\n  request_header @known Client-Cert {VALUE}\n  request_header -Client-Cert-Chain"),
+            (STRIP, f"{KNOWN}\n  request_header @known Client-Cert {VALUE}"),
         ],
-        {"a header named in Connection", "a forged header, without a certificate", PAST},
+        {"a header named in Connection", "a forged header", "a forged header, without a certificate", PAST, ADMIN},
     ),
     "nginx takes any CA, and passes upgrades": (
         "nginx",
@@ -224,23 +216,15 @@ HOLES = {
         ],
         {STRANGER, "an upgrade"},
     ),
-    "HAProxy strips nothing, and ignores the verdict": (
+    "HAProxy strips nothing, ignores the verdict, and sets the header by an if": (
         "haproxy",
         [
-            ("verify required", "verify required crt-ignore-err all"),
+            ("verify required", "verify optional crt-ignore-err all"),
             ("  http-request del-header client-cert -m beg\n", ""),
             ("  http-request del-header upgrade\n", ""),
-        ],
-        {STRANGER, "a forged header", "an upgrade"},
-    ),
-    "HAProxy's if": (
-        "haproxy",
-        [
-            ("verify required", "verify optional"),
-            ("  http-request del-header client-cert -m beg\n", "  http-request del-header client-cert-chain\n"),
             ("base64]:", "base64]: if { ssl_c_used }"),
         ],
-        {"a forged header, without a certificate"},
+        {STRANGER, "a forged header", "a forged header, without a certificate", "an upgrade"},
     ),
 }
 """Holes: the proxy, the lines of its right configuration to change, and the families of attacks that get through."""
@@ -255,10 +239,13 @@ def haproxy_version() -> tuple[int, ...]:
 def test_each_hole_lets_its_own_attack_through(hole: str, lab: Path) -> None:
     """Lines that are changed or left out are found by the prober, and nothing else is blamed.
 
-    So is the application's own port, where `direct` names it: it believes whoever dials it.
+    So is the application's own port, where `direct` names it: it believes whoever dials it. Caddy's other holes are in
+    its exercise: whoever has any certificate, and an upgrade, with their number.
     """
     proxy, changes, families = HOLES[hole]
     configuration = RIGHT[proxy]
+    if ADMIN in families and programs._answers(2019):  # another Caddy has that port
+        changes, families = changes[1:], families - {ADMIN}
     for old, new in changes:
         assert old in configuration
         configuration = configuration.replace(old, new)
@@ -280,14 +267,6 @@ def test_a_line_in_a_location_cancels_the_servers(lab: Path) -> None:
     ):
         assert request(running.url, **files(lab, "bob")).text == "nobody"
         assert request(running.url, **files(lab, "bob"), headers={"Client-Cert": escaped}).text == "CN=alice"
-
-
-def test_an_open_admin_interface_is_found(lab: Path) -> None:
-    """Caddy's admin interface, on its usual port, is told of, where this deployment's it is."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", 2019), 0.2):
-        pytest.skip("another Caddy has that port")
-    report = attacked("caddy", CADDY.replace("  admin off\n", "  persist_config off\n"), lab)
-    assert {probe.family for probe in report.through} == {"Caddy's admin interface"}
 
 
 # --- starting and stopping ------------------------------------------------------------------------

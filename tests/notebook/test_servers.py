@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from mtlslab import CertificateAuthority, errors, failures, request
-from mtlslab.contexts import server_context
+from mtlslab.contexts import client_context, server_context
 from mtlslab.notebook import servers
 from mtlslab.profiles import SERVER
 
@@ -57,9 +58,9 @@ def threads() -> set[threading.Thread]:
 
 
 def test_it_answers_inside_the_block_and_is_gone_behind_it(lab: Path) -> None:
-    """The URL works as soon as it is known; afterwards port and thread are free again, ten times in a row."""
+    """The URL works as soon as it is known; afterwards port and thread are free again, three times in a row."""
     before = threads()
-    for _ in range(10):
+    for _ in range(3):
         with servers.serving("greeting", greeting(lab)) as url:
             assert request(url, cacert=lab / "ca.crt").text == "hello"
         assert nobody_listens(url)
@@ -190,6 +191,27 @@ def test_a_server_that_dies_in_between_leaves_nothing(lab: Path) -> None:
             time.sleep(0.01)  # or the queue of callers is full, and the next of them waits a second
         assert request(url, cacert=lab / "ca.crt").refusal is not None
     assert threads() == before
+
+
+def test_who_stays_connected_does_not_hold_up_uvicorn_s_end(lab: Path) -> None:
+    """A caller who keeps a connection open is cut off, and the application is told of the end, as of the beginning."""
+    pytest.importorskip("uvicorn")
+    told: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while scope["type"] == "lifespan" and "lifespan.shutdown" not in told:
+            told.append((await receive())["type"])
+            await send({"type": f"{told[-1]}.complete"})
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+    pair: dict[str, Any] = {"ssl_certfile": str(lab / "server.crt"), "ssl_keyfile": str(lab / "server.key")}
+    with httpx.Client(verify=client_context(cacert=lab / "ca.crt"), trust_env=False) as caller:
+        with servers.uvicorn(app, lifespan="on", **pair) as url:
+            assert caller.get(url).status_code == 204
+        assert nobody_listens(url)
+    assert told == ["lifespan.startup", "lifespan.shutdown"]
 
 
 def test_what_is_missing_comes_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,10 +69,11 @@ def _by_length() -> tuple[CertificateAuthority, x509.Certificate, x509.Certifica
     ca = CertificateAuthority.create("example-ca")
     sized = (ca.issue("carol" + "l" * extra, CLIENT).certificate for extra in range(64))
     padded = next(one for one in sized if len(one.public_bytes(Encoding.DER)) % 3)
-    names = [f"host-{number:04}.example" for number in range(626)]  # 618 of them make about 16,384 characters
-    many = [ca.issue("many", CLIENT, names=names[:count]).certificate for count in range(612, 626)]
-    long = [one for one in many if len(client_cert.encode(one)) <= 16384][-1]
-    huge = next(one for one in many if len(client_cert.encode(one)) > 16384)
+    names = [f"host-{number:04}.example" for number in range(628)]  # 624 of them make about 16,384 characters
+    fewer = (ca.issue("many", CLIENT, names=names[:count]).certificate for count in range(628, 0, -1))
+    huge = long = next(fewer)
+    while len(client_cert.encode(long)) > 16384:
+        huge, long = long, next(fewer)
     return ca, padded, long, huge
 
 
