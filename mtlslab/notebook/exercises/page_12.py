@@ -429,6 +429,13 @@ def _expect_nothing_left(pool: Any, server: Server) -> None:
     expect(left == 0, f"{left} connections with the old certificate are still open: {add_up}")
 
 
+_WITHIN = (
+    *("LOAD_FAST", "LOAD_CONST", "LOAD_SMALL_INT", "PUSH_NULL", "COPY", "SWAP"),
+    *("JUMP_FORWARD", "JUMP_BACKWARD", "NOP", "RESUME", "PRECALL", "KW_NAMES"),
+)
+"""How the names of Python's operations begin that neither look at anything shared nor let go of anything."""
+
+
 class _Stepping(_Asking):
     """One call of the reader's `get`, with somebody who renews between any two steps that the reader's code takes."""
 
@@ -461,10 +468,7 @@ class _Stepping(_Asking):
     @staticmethod
     def _stays_within(frame: FrameType) -> bool:
         """Whether the next step only lays out what the call has already: to renew before it is to renew after it."""
-        name = opcode.opname[frame.f_code.co_code[frame.f_lasti]]
-        return name.startswith(
-            ("LOAD_FAST", "LOAD_CONST", "LOAD_SMALL_INT", "PUSH_NULL", "RESUME", "PRECALL", "KW_NAMES")
-        )
+        return opcode.opname[frame.f_code.co_code[frame.f_lasti]].startswith(_WITHIN)
 
     def _renew(self) -> None:
         """Renew, and wait until it is done; not for long, as it may have to wait for this very call."""
