@@ -515,10 +515,17 @@ class Retrying(Closing):
             return self.client.get(url)
 
 
+def in_vain() -> None:
+    """From here on, what the checker waits for does not come: it does not have to wait long."""
+    guard.PATIENCE = 0.1
+
+
 class Locked(Dropping):
     """One request at a time."""
 
     def get(self, url: str) -> httpx.Response:
+        if self.lock.locked():
+            in_vain()
         with self.lock:
             return super().get(url)
 
@@ -537,6 +544,8 @@ class WaitingLocked(Counting):
 
     def renew(self, context: ssl.SSLContext) -> None:
         with self.door:
+            if self.flying.total():
+                in_vain()
             while self.flying.total():
                 threading.Event().wait(0.01)
             super().renew(context)

@@ -490,12 +490,15 @@ def _knock(server: Credential, ca: CertificateAuthority, door: Door) -> None:
     knocks = _knocks(ca)
     contexts = {who: _of_caller(ca, caller) for who, caller in {who: caller for who, caller, _, _ in knocks}.items()}
     first, wrong = len(knocks), NotYet()  # of many hints the first one is told, whatever came first
+    stays_out = ""  # whom TLS asks in vain for a certificate: it has not heard yet what is wanted
     with running:
         for place in random.sample(range(first), first):
-            if place < first:
-                who, caller, method, path = knocks[place]
+            who, caller, method, path = knocks[place]
+            if place < first and who != stays_out:
                 shows = caller is not None
                 answered = exchange(running.url + path, contexts[who], sent_certificate=shows, method=method)
+                if answered.refusal and answered.refusal.reason == "no-client-certificate":
+                    stays_out = who
                 try:
                     _as_wanted(who, method, path, answered)
                 except NotYet as hint:
