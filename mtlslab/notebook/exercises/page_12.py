@@ -227,8 +227,10 @@ def surviving_reload(answer: Any) -> str:
             expect(is_a_servers, f"with {what} in the folder it returned {current!r}, and no server's context")
             _expect_pair(current, friend, folder, what, wanted)
             terms = current, current.verify_mode, current.verify_flags, current.sni_callback, current.get_ca_certs(True)
-            for who, context in others.items() if terms != known else ():  # whom the same terms refuse, they refuse
-                expect(handshake(context, current).refused != "", f"with {what} in the folder it lets in {who}")
+            if terms != known:  # whom the same terms refuse, they refuse again
+                for who, context in others.items():
+                    expect(handshake(context, current).refused != "", f"with {what} in the folder it lets in {who}")
+                expect_nothing_loose(current, ca.certificate)
             known = terms
         for who, met in meet(current, ca):
             expect(who == "a friend" or met.refused != "", f"when all is written it lets in {who}")
