@@ -617,9 +617,18 @@ AUTHORITIES: dict[str, tuple[Any, str | None]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def wishes() -> list[Any]:
+    """The requests of one round, for all authorities: to make them takes longer than to refuse them."""
+    return list(page_04._wishes())
+
+
 @pytest.mark.parametrize("name", AUTHORITIES)
-def test_an_authority_is_shown_what_became_of_a_greedy_wish(name: str) -> None:
+def test_an_authority_is_shown_what_became_of_a_greedy_wish(
+    name: str, wishes: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Who refuses the greedy, or leaves their wishes out, is right; the others made something dangerous."""
+    monkeypatch.setattr(page_04, "_wishes", lambda: wishes)
     function, hint = AUTHORITIES[name]
     feedback = exercises.refuses_the_greedy(function)
     assert feedback.correct is (hint is None), feedback

@@ -218,10 +218,16 @@ def _believes_the_name(transcript: Transcript, ca: x509.Certificate) -> bool:
 
 
 @pytest.fixture(scope="module")
-def visits() -> Callable[[], list[judges.Case]]:
+def rounds() -> Callable[[], list[judges.Case]]:
     """The cases of two rounds, in turn: to make them takes longer than to judge them."""
-    rounds = cycle([list(page_07._handshakes()) for _ in range(2)])
-    return lambda: next(rounds)
+    made = cycle([list(page_07._handshakes()) for _ in range(2)])
+    return lambda: next(made)
+
+
+@pytest.fixture
+def visits(rounds: Callable[[], list[judges.Case]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all verifiers see the same handshakes, in copies; the notebooks' own solutions see fresh ones."""
+    monkeypatch.setattr(page_07, "_handshakes", rounds)
 
 
 @pytest.mark.parametrize(
@@ -248,15 +254,14 @@ def visits() -> Callable[[], list[judges.Case]]:
         (lambda transcript: True, "TypeError"),
     ],
 )
-def test_a_verifier_of_one_half_is_wrong(wrong: Any, hint: str, visits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_verifier_of_one_half_is_wrong(wrong: Any, hint: str, visits: None) -> None:
     """The hint says who gets in: a thief, an old proof, a namesake, somebody who shows nothing."""
-    monkeypatch.setattr(page_07, "_handshakes", visits)
     said = exercises.verifies_client(wrong)
     assert said.correct is False
     assert hint in said.text
 
 
-def test_a_verifier_of_both_halves_is_right() -> None:
+def test_a_verifier_of_both_halves_is_right(visits: None) -> None:
     """The chain and the proof; and what was given dies with each call.
 
     Whoever remembers handshakes by `id()` would take the next one for the last.
@@ -275,7 +280,7 @@ def test_a_verifier_of_both_halves_is_right() -> None:
     assert not alive
 
 
-def test_a_verifier_that_hashes_otherwise_turns_honest_clients_away() -> None:
+def test_a_verifier_that_hashes_otherwise_turns_honest_clients_away(visits: None) -> None:
     """The transcript hash is the cipher suite's."""
 
     def wrong(transcript: Transcript, ca: x509.Certificate) -> bool:

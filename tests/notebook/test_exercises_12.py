@@ -289,6 +289,18 @@ def counting() -> Callable[[ssl.SSLContext, Path], ssl.SSLContext]:
     return lambda context, folder: fresh(folder) if next(calls) in (6, 10, 12) else context
 
 
+def politely_later() -> Callable[[ssl.SSLContext, Path], ssl.SSLContext]:
+    """A reload that leaves all as it is, and from its third call on takes no for an answer."""
+    calls = itertools.count(1)
+
+    def reload(context: ssl.SSLContext, _: Path) -> ssl.SSLContext:
+        if next(calls) == 3:
+            context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+    return reload
+
+
 NO_TIME = ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME
 STRAY = certificate_pem(CertificateAuthority.create("stray-ca").certificate).decode()
 
@@ -312,6 +324,7 @@ RELOADS: dict[str, tuple[Any, str | None]] = {
     "never": (lambda context, _: context, "it goes on with the old pair"),
     "None when it fails": (lambda _, folder: _or_other(lambda: fresh(folder), None), "it returned None, and no"),
     "asks politely": (asks_politely, "it lets in a caller without a certificate"),
+    "asks politely, later": (politely_later(), "it lets in a caller without a certificate"),
     "without trust": (lambda _, folder: _no_trust(folder), "nobody gets in any more"),
     "exits": (exits, "it raised SystemExit: restart me"),
     "asks whether the files are empty": (when_neither_is_empty, "KEY_VALUES_MISMATCH"),
@@ -515,10 +528,17 @@ class Retrying(Closing):
             return self.client.get(url)
 
 
+def in_vain() -> None:
+    """From here on, what the checker waits for does not come: it does not have to wait long."""
+    guard.PATIENCE = 0.1
+
+
 class Locked(Dropping):
     """One request at a time."""
 
     def get(self, url: str) -> httpx.Response:
+        if self.lock.locked():
+            in_vain()
         with self.lock:
             return super().get(url)
 
@@ -537,6 +557,8 @@ class WaitingLocked(Counting):
 
     def renew(self, context: ssl.SSLContext) -> None:
         with self.door:
+            if self.flying.total():
+                in_vain()
             while self.flying.total():
                 threading.Event().wait(0.01)
             super().renew(context)
