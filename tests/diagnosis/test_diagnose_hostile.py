@@ -204,7 +204,7 @@ def test_a_timeout_that_is_none_is_refused(timeout: float) -> None:
 def test_the_scheme_may_be_in_capitals(tmp_path: Path) -> None:
     """HTTP:// is http://."""
     with faults.stage("plain-http-to-tls-port", tmp_path) as case:
-        found = mtlslab.diagnose(case.url.replace("http:", "HTTP:"))
+        found = mtlslab.diagnose(case.url.replace("http:", "HTTP:"), cacert=case.files["cacert"])
     assert causes(found) == ["plain-http-to-tls-port"]
 
 
