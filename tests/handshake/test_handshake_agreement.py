@@ -75,34 +75,29 @@ class Talk:
 
 
 TALKS = {
-    "one-way": Talk(),
-    "mutual": Talk(ASK, SHOW),
     "no certificate": Talk(ASK),
     "server unknown": Talk((), ["-CAfile", "other.crt"]),
     "resumed": Talk(ASK, SHOW, twice=True),
-    "another group": Talk([*ASK, "-groups", "P-384"], SHOW),
+    "one-way, another group": Talk(["-groups", "P-384"]),
     "short records": Talk(ASK, [*SHOW, "-maxfraglen", "512"]),
-    "key update": Talk(ASK, SHOW, typed=("K\n", "Q\n")),
+    "mutual, key update": Talk(ASK, SHOW, typed=("K\n", "Q\n")),
     **{
         suite: Talk([*ASK, "-ciphersuites", suite, *WEAK], [*SHOW, "-ciphersuites", suite, *WEAK])
         for suite in (s.name for code, s in codepoints.CIPHER_SUITES.items() if code >> 8 == 0x13 and code != 0x1302)
     },
-    "one-way, 1.2": Talk(tls="1_2"),
-    "mutual, 1.2": Talk(ASK, SHOW, tls="1_2"),
-    "mutual rsa, 1.2": Talk(ASK, SHOW, "rsa-2048", tls="1_2"),
     "mutual ed25519, 1.2": Talk(ASK, SHOW, "ed25519", tls="1_2"),
     "no certificate, 1.2": Talk(ASK, tls="1_2"),
     "server unknown, 1.2": Talk((), ["-CAfile", "other.crt"], tls="1_2"),
     "resumed, 1.2": Talk(ASK, SHOW, tls="1_2", twice=True),
     "short records, 1.2": Talk(ASK, [*SHOW, "-maxfraglen", "512"], tls="1_2"),
-    "chacha, 1.2": Talk(ASK, [*SHOW, "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"], tls="1_2"),
-    "ccm, 1.2": Talk(["-cipher", "ECDHE-ECDSA-AES128-CCM"], ["-cipher", "ECDHE-ECDSA-AES128-CCM"], tls="1_2"),
+    "mutual chacha, 1.2": Talk(ASK, [*SHOW, "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"], tls="1_2"),
+    "one-way ccm, 1.2": Talk(["-cipher", "ECDHE-ECDSA-AES128-CCM"], ["-cipher", "ECDHE-ECDSA-AES128-CCM"], tls="1_2"),
     "aria, 1.2": Talk(
         ["-cipher", "ECDHE-ECDSA-ARIA128-GCM-SHA256"],
         ["-cipher", "ECDHE-ECDSA-ARIA128-GCM-SHA256"],
         tls="1_2",
     ),
-    "dhe, 1.2": Talk((), ["-cipher", "DHE-RSA-AES128-GCM-SHA256"], "rsa-2048", tls="1_2"),
+    "mutual dhe, 1.2": Talk(ASK, [*SHOW, "-cipher", "DHE-RSA-AES128-GCM-SHA256"], "rsa-2048", tls="1_2"),
     "rsa without dhe, 1.2": Talk((), ["-cipher", "AES256-GCM-SHA384"], "rsa-2048", tls="1_2"),
     "cbc, 1.2": Talk(ASK, [*SHOW, "-cipher", "ECDHE-ECDSA-AES256-SHA384"], tls="1_2"),
 }
@@ -279,19 +274,20 @@ def test_the_talks_are_what_their_names_say(heard: dict[str, Heard]) -> None:
     read = {name: Transcript.from_bytes(h.flights, h.keylog) for name, h in heard.items()}
     assert {t.tls_version for name, t in read.items() if "1.2" not in name} == {"TLSv1.3"}
     assert all(name == t.cipher_suite for name, t in read.items() if name.startswith("TLS_"))
-    assert read["mutual"].cipher_suite == "TLS_AES_256_GCM_SHA384"
+    assert read["mutual, key update"].cipher_suite == "TLS_AES_256_GCM_SHA384"
     assert (read["no certificate"].refused_by, read["no certificate"].alert) == (
         "server",
         "certificate_required",
     )
     assert (read["server unknown"].refused_by, read["server unknown"].alert) == ("client", "unknown_ca")
-    assert read["another group"].message("HelloRetryRequest").sender == "server"
+    assert read["one-way, another group"].message("HelloRetryRequest").sender == "server"
     assert len(read["short records"].message("Certificate", "server").records) > 1
     assert len(read["short records, 1.2"].message("Certificate", "client").records) > 1
-    assert {m.sender for m in read["key update"].messages if m.name == "KeyUpdate"} >= {"client"}
+    assert {m.sender for m in read["mutual, key update"].messages if m.name == "KeyUpdate"} >= {"client"}
     assert all(read[name].resumed for name in ("resumed", "resumed, 1.2"))
-    assert read["mutual"].message("CertificateRequest").fields["ca_names"] == ("CN=example-ca",)
-    assert read["mutual, 1.2"].message("CertificateRequest").fields["ca_names"] == ("CN=example-ca",)
+    assert read["mutual, key update"].message("CertificateRequest").fields["ca_names"] == ("CN=example-ca",)
+    assert read["mutual chacha, 1.2"].message("CertificateRequest").fields["ca_names"] == ("CN=example-ca",)
+    assert not any(m.name == "CertificateRequest" for n in read if "one-way" in n for m in read[n].messages)
     schemes = {read[n].message("CertificateVerify", "client").fields["scheme"] for n in read if "mutual" in n}
     assert schemes == {"ecdsa_secp256r1_sha256", "rsa_pss_rsae_sha256", "ed25519"}
 
