@@ -65,9 +65,6 @@ def kill_at_every_line() -> None:
             os._exit(0)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
-    def contents() -> dict[Path, bytes]:
-        return {path: path.read_bytes() for path in folder.iterdir()}
-
     def found() -> str:
         return names[Credential.load(folder, "client").certificate]
 
@@ -75,7 +72,7 @@ def kill_at_every_line() -> None:
     lines, after_one = 0, set()
     states: set[tuple[tuple[Path, bytes], ...]] = set()
     while killed(lines, new):
-        states.add(tuple(sorted(contents().items())))
+        states.add(tuple(sorted((path, path.read_bytes()) for path in folder.iterdir())))
         after_one.add(found())
         write(old, folder)
         lines += 1
