@@ -728,7 +728,8 @@ def test_nobody_is_asked_for_a_password(pairs: list[Credential], tmp_path: Path)
     """An encrypted key without its password is an error at once, for a notebook has no prompt to answer."""
     write(pairs[0], tmp_path)
     (tmp_path / "client.key").write_bytes(encrypted(pairs[0]))
-    code = "from mtlslab.client import client_context; client_context(cacert='client.crt', cert='client.crt', key='client.key')"
+    code = "from mtlslab.client import client_context; client_context(**files)"
+    code = f"files = dict(cacert='client.crt', cert='client.crt', key='client.key')\n{code}"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
