@@ -387,6 +387,26 @@ def test_a_server_that_asks_late(folder: Path) -> None:
     assert causes(found)[0] == "asks-late", found
 
 
+def test_a_server_that_does_not_resume(folder: Path) -> None:
+    """All is well at the first call, and the second one, with that one's session, is refused."""
+    met: list[socket.socket] = []
+
+    def before(caller: socket.socket) -> None:
+        if met:
+            caller.recv(4096)
+            caller.sendall(bytes.fromhex("15030300020228"))
+        met.append(caller)
+
+    def answer(tls: ssl.SSLSocket) -> None:
+        tls.recv(4096)
+        tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with speaking(folder, answer, before=before) as port:
+        found = diagnose(port, folder)
+    assert causes(found) == ["resumption-fails"]
+    assert len(met) == 2
+
+
 # --- strictness, and two faults at once -----------------------------------------------------------
 
 
