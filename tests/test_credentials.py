@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 import pytest
@@ -23,9 +22,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
+from interruptions import save_until, write
 
 from mtlslab import CertificateAuthority, Credential, errors, new_csr, new_private_key
-from mtlslab import pairs as saving
 from mtlslab.credentials import certificate_pem, private_key_pem, read_certificates, read_credential, read_private_key
 from mtlslab.profiles import CLIENT, SERVER
 
@@ -275,47 +274,8 @@ def test_a_folder_that_cannot_be_written_to_is_named(pairs: list[Credential], tm
     assert refused.value.path == tmp_path / "file"
 
 
-def interrupt_after(lines: int, how: Callable[[], None]) -> Callable[..., Any]:
-    """Return a trace function that calls `how` once a save has done so many lines of its work on files."""
-    left, at_work = lines, False
-
-    def trace(frame: FrameType, event: str, _: object) -> Callable[..., Any] | None:
-        nonlocal left, at_work
-        if frame.f_code.co_filename != saving.__file__:
-            return None
-        at_work = at_work or frame.f_code.co_name == saving._replace_pair.__name__
-        if at_work and event == "line":
-            left -= 1
-            if left < 0:
-                how()
-        return trace
-
-    return trace
-
-
 def press_control_c() -> None:
     raise KeyboardInterrupt
-
-
-def save_until(lines: int, how: Callable[[], None], credential: Credential, folder: Path) -> bool:
-    """Save a credential over what is there, but be interrupted after so many lines; return whether it was finished."""
-    before = sys.gettrace()
-    sys.settrace(interrupt_after(lines, how))
-    try:
-        credential.save(folder, "client", overwrite=True)
-    except KeyboardInterrupt:
-        return False
-    finally:
-        sys.settrace(before)
-    return True
-
-
-def write(credential: Credential, folder: Path) -> None:
-    """Put a pair where it belongs, in a folder that was emptied."""
-    for path in folder.iterdir():
-        path.unlink()
-    (folder / "client.crt").write_bytes(certificate_pem(credential.certificate))
-    (folder / "client.key").write_bytes(private_key_pem(credential.private_key))
 
 
 def test_an_interrupted_save_leaves_the_old_pair_or_the_new(pairs: list[Credential], tmp_path: Path) -> None:
@@ -355,7 +315,7 @@ def test_a_killed_save_leaves_the_old_pair_or_the_new(pairs: list[Credential], t
         credential.save(tmp_path, f"pair-{number}")
     (tmp_path / "work").mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", "import test_credentials; test_credentials.kill_at_every_line()"],
+        [sys.executable, "-c", "import interruptions; interruptions.kill_at_every_line()"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(["", *filter(None, sys.path)])},
         capture_output=True,
@@ -365,46 +325,6 @@ def test_a_killed_save_leaves_the_old_pair_or_the_new(pairs: list[Credential], t
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "after one: new, old; after two: middle, new"
-
-
-def kill_at_every_line() -> None:
-    """Run by the test above, in a process without other threads, so that it can fork."""
-    pytest.MonkeyPatch().setattr(os, "fsync", lambda _: None)  # nobody cuts the power
-    folder = Path("work")
-    old, middle, new = (Credential.load(".", f"pair-{number}") for number in range(3))
-    names = {old.certificate: "old", middle.certificate: "middle", new.certificate: "new"}
-
-    def killed(lines: int, credential: Credential) -> bool:
-        child = os.fork()
-        if child == 0:
-            save_until(lines, lambda: os._exit(9), credential, folder)
-            os._exit(0)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-
-    def contents() -> dict[Path, bytes]:
-        return {path: path.read_bytes() for path in folder.iterdir()}
-
-    def found() -> str:
-        return names[Credential.load(folder, "client").certificate]
-
-    write(old, folder)
-    lines, after_one = 0, set()
-    states: set[tuple[tuple[Path, bytes], ...]] = set()
-    while killed(lines, new):
-        states.add(tuple(sorted(contents().items())))
-        after_one.add(found())
-        write(old, folder)
-        lines += 1
-    # The worst state to begin from: the new key is in place, its certificate is not.
-    between = next(s for s in states if dict(s)[folder / "client.key"] == key(new) and crt(old) in dict(s).values())
-    after_two, lines, more = set(), 0, True
-    while more:
-        for path, data in between:
-            path.write_bytes(data)
-        more = killed(lines, middle)
-        after_two.add(found())
-        lines += 1
-    sys.stdout.write(f"after one: {', '.join(sorted(after_one))}; after two: {', '.join(sorted(after_two))}")
 
 
 STEPS = [(os, "fsync", 1), (os, "fsync", 2), (os, "open", 1), (os, "open", 2), (Path, "chmod", 1), (Path, "mkdir", 1)]
@@ -808,7 +728,8 @@ def test_nobody_is_asked_for_a_password(pairs: list[Credential], tmp_path: Path)
     """An encrypted key without its password is an error at once, for a notebook has no prompt to answer."""
     write(pairs[0], tmp_path)
     (tmp_path / "client.key").write_bytes(encrypted(pairs[0]))
-    code = "from mtlslab.client import client_context; client_context(cert='client.crt', key='client.key')"
+    code = "from mtlslab.client import client_context; client_context(**files)"
+    code = f"files = dict(cacert='client.crt', cert='client.crt', key='client.key')\n{code}"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

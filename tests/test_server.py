@@ -217,7 +217,8 @@ from pathlib import Path
 from mtlslab import CertificateAuthority, Credential, Server
 
 if sys.argv[2:]:
-    import resource
+    import asyncio.constants, resource
+    asyncio.constants.ACCEPT_RETRY_DELAY = 0.1  # seconds; 1 is asyncio's own
     resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), int(sys.argv[2])))
 
 def app(request):
@@ -274,7 +275,7 @@ def test_a_server_never_stopped_does_not_hold_up_the_exit(server_files: Path, ca
 def test_running_out_of_file_descriptors_does_not_shut_it_up(server_files: Path, call: Call) -> None:
     """Where the system gives the server no more sockets, silent callers give way, and honest ones are answered."""
     with child(server_files, "48") as (process, port), contextlib.ExitStack() as stack:
-        for _ in range(50):  # asyncio looks again a second later, and finds room for the others
+        for _ in range(50):  # asyncio looks again a moment later, and finds room for the others
             stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
         began = time.monotonic()
         assert call(f"https://localhost:{port}").ok

@@ -103,7 +103,7 @@ def test_changes_under_traffic_cost_no_request(
     for caller in callers:
         caller.start()
     other = CertificateAuthority.create("another-ca")
-    for number in range(24):
+    for number in range(12):
         before = sum(answered)
         if number % 3 == 0:
             server.renew(ca.issue("localhost", SERVER, names=LOCALHOST))

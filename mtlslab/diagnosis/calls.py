@@ -35,8 +35,7 @@ class Call:
     Fields: `moment`, how far it came; `error`, what ended it (None: this end hung up); `closed`, whether the server
     did, in good order; `raw`, the first bytes from the server; `preamble`, what it said before TLS; `greeting`, what it
     said before it was asked; `reply`, what it said afterwards; `messages`, those of the handshake and after; `version`
-    and `alpn`, what was agreed on; `session`, what may be resumed with
-    `context`; `sent`, how many bytes went out.
+    and `alpn`, what was agreed on; `sent`, how many bytes went out.
     """
 
     moment: Moment = "dialling"
@@ -49,15 +48,20 @@ class Call:
     messages: tuple[Message, ...] = ()
     version: str | None = None
     alpn: str | None = None
-    session: ssl.SSLSession | None = None
     sent: int = 0
     context: ssl.SSLContext | None = None
     _flights: list[Flight] = field(default_factory=list)
+    _tls: ssl.SSLObject | None = None
 
     @property
     def reason(self) -> str:
         """OpenSSL's name for what ended it, if it has one."""
         return getattr(self.error, "reason", None) or ""
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What may be resumed with `context`."""
+        return self._tls.session if self._tls else None
 
     def _said(self, sender: str, name: str) -> list[Message]:
         return [m for m in self.messages if m.sender == sender and m.name == name and m.opened]
@@ -189,6 +193,8 @@ class _Line:
         self._wire, self._seen = wire, seen
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name, session=session)
+        self._looked_at, self._ticket = 0, False
+        seen._tls = self._tls
 
     def _flush(self) -> None:
         if data := self._outgoing.read():
@@ -242,8 +248,15 @@ class _Line:
         while (passed := time.monotonic() - began) < seconds and not self._seen.closed:
             if self.hear("greeting", min(began + seconds, began + passed + _SLICE), bool) or self._seen.greeting:
                 return
-            if passed > seconds / 4 and self._seen.session is not None and self._seen.session.has_ticket:
+            if passed > seconds / 4 and self._has_ticket():
                 return
+
+    def _has_ticket(self) -> bool:
+        """Tell whether it has handed one out; look again only when more has come, for `ssl` copies a session."""
+        if self._looked_at != (so_far := len(self._seen._flights)):
+            self._looked_at, session = so_far, self._tls.session
+            self._ticket = session is not None and session.has_ticket
+        return self._ticket
 
     def hear(self, what: Literal["greeting", "reply"], deadline: float, enough: Callable[[bytes], bool]) -> bool:
         """Keep what comes until it is enough; tell whether it was."""
@@ -263,7 +276,6 @@ class _Line:
             return False
         finally:
             setattr(self._seen, what, heard)
-            self._seen.session = self._tls.session
 
     def say(self, data: bytes) -> None:
         self._tls.write(data)

@@ -44,11 +44,14 @@ class Inquiry:
         say: bytes | None = None,
         offer: tuple[str, ...] = WEB,
         show: bool = True,
-        listen: float = LISTEN,
+        listen: float | None = None,
         timeout: float | None = None,
         **other: str | None,
     ) -> Call:
-        """Make one connection, and `say` a request unless it is something else; `other` are changes to the target."""
+        """Make one connection, and `say` a request unless it is something else; `other` are changes to the target.
+
+        `listen` is LISTEN unless it is given.
+        """
         target = replace(self.target, **other) if other else self.target  # type: ignore[arg-type]
         self.reply = Reply(target)
 
@@ -59,6 +62,7 @@ class Inquiry:
 
         enough = self.reply.enough if say is None else bool
         context = self.context(offer, show=show)
+        listen = LISTEN if listen is None else listen
         return call(target, context, timeout=timeout or self.timeout, listen=listen, say=words, enough=enough)
 
     def resume(self, seen: Call) -> Call:

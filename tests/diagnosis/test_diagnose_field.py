@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
-from test_diagnose_hostile import listening
+from test_diagnose_hostile import lets_in, listening
 
 import mtlslab
 from mtlslab import errors, faults
@@ -144,6 +144,7 @@ def test_python_servers_that_insist(name: str, folder: Path) -> None:
         assert causes(diagnose(port, folder, None))[0] == "no-client-certificate"
 
 
+@lets_in
 def test_uvicorn_that_does_not_ask(folder: Path) -> None:
     """Its --ssl-ca-certs alone asks nobody; and nothing says that everybody gets in everywhere."""
     with running("uvicorn", folder, insists=False) as port:
@@ -198,6 +199,7 @@ def test_a_broker_that_hangs_up_on_http(folder: Path) -> None:
     assert "that is MQTT" in found.findings[0].evidence
 
 
+@lets_in
 def test_a_server_that_answers_nothing(folder: Path) -> None:
     """`openssl s_server` without -www: TLS is complete, and nothing comes."""
     with speaking(folder, lambda _: time.sleep(2)) as port:
@@ -385,6 +387,26 @@ def test_a_server_that_asks_late(folder: Path) -> None:
     assert causes(found)[0] == "asks-late", found
 
 
+def test_a_server_that_does_not_resume(folder: Path) -> None:
+    """All is well at the first call, and the second one, with that one's session, is refused."""
+    met: list[socket.socket] = []
+
+    def before(caller: socket.socket) -> None:
+        if met:
+            caller.recv(4096)
+            caller.sendall(bytes.fromhex("15030300020228"))
+        met.append(caller)
+
+    def answer(tls: ssl.SSLSocket) -> None:
+        tls.recv(4096)
+        tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with speaking(folder, answer, before=before) as port:
+        found = diagnose(port, folder)
+    assert causes(found) == ["resumption-fails"]
+    assert len(met) == 2
+
+
 # --- strictness, and two faults at once -----------------------------------------------------------
 
 
@@ -430,6 +452,7 @@ def test_a_changed_certificate_is_not_a_ca_made_again(tmp_path: Path) -> None:
     assert causes(staged(mint, tmp_path))[0] == "bad-signature"
 
 
+@lets_in
 def test_a_certificate_of_a_public_ca(tmp_path: Path) -> None:
     """Its next one will not be for clients: said as what will fail, with the date and the source, and nothing more."""
 
@@ -476,6 +499,7 @@ def test_no_staged_example_is_told_as_a_fact(name: str) -> None:
 
 @pytest.mark.parametrize("form", ["localhost:{}", "HTTPS://LOCALHOST:{}/a?b#c", "wss://localhost:{}/ws",
                                   "https://user:pw@localhost:{}", " https://localhost:{} "])  # fmt: skip
+@lets_in
 def test_ways_to_write_an_address(form: str, folder: Path, lab: Lab) -> None:
     """Without a scheme, in capitals, with a password: that one is not printed."""
     with mtlslab.Server(lab.server, client_ca=lab.ca.certificate, port=0) as server:
@@ -484,6 +508,7 @@ def test_ways_to_write_an_address(form: str, folder: Path, lab: Lab) -> None:
     assert "pw" not in repr(found) + found.to_json()
 
 
+@lets_in
 def test_an_address_to_dial_and_a_name_to_expect(folder: Path, lab: Lab) -> None:
     """`connect_to` as people write it and as curl does; `server_name` is held against the certificate."""
     with mtlslab.Server(lab.server, client_ca=lab.ca.certificate, port=0) as server:
@@ -498,6 +523,7 @@ def test_an_address_to_dial_and_a_name_to_expect(folder: Path, lab: Lab) -> None
 
 
 @needs_posix
+@lets_in
 def test_pipes_are_read_once(
     folder: Path, lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -518,6 +544,7 @@ def test_pipes_are_read_once(
     assert "pipe" in found.findings[0].evidence
 
 
+@lets_in
 def test_pkcs12_and_a_folder_of_cas(folder: Path, lab: Lab) -> None:
     """Both are used, and said to be what not every program takes."""
     sealed = pkcs12.serialize_key_and_certificates(
@@ -558,6 +585,7 @@ def _trusted(certificate: bytes) -> bytes:
         (lambda pem: b"\xef\xbb\xbf" + pem.replace(b"\n", b"\r\n"), None),
     ],
 )
+@lets_in
 def test_awkward_files_are_named(change: Callable[[bytes], bytes], said: str | None, folder: Path, lab: Lab) -> None:
     """For what they are, where OpenSSL does not read them; and read where it does."""
     path = folder / "client.crt"

@@ -635,12 +635,12 @@ def mutations(original: bytes, rng: random.Random) -> bytes:
 
 @pytest.mark.parametrize("kind", ["1.3", "1.2", "retried", "in the clear"])
 def test_mutated_handshakes(kind: str) -> None:
-    """Hundreds of spoiled transcripts: each is read and shown, or refused with TranscriptError."""
+    """A hundred spoiled transcripts of each kind: each is read and shown, or refused with TranscriptError."""
     rng = random.Random(kind)
     source = {"1.3": mutual, "1.2": lambda: mutual("1.2"), "retried": retried, "in the clear": mutual}[kind]()
     keylog = "" if kind == "in the clear" else source.keylog
     refusals = 0
-    for _ in range(250):
+    for _ in range(100):
         flights = list(source.flights)
         n = rng.randrange(len(flights))
         flights[n] = Flight(flights[n].sender, mutations(flights[n].data, rng))
@@ -653,16 +653,16 @@ def test_mutated_handshakes(kind: str) -> None:
         assert error is None or 0 <= error.record <= len(source.records) + 40
         assert error is None or error.offset >= 0
         assert again is None or again._repr_mimebundle_()
-    assert refusals > 50
+    assert refusals > 20
 
 
 @pytest.mark.parametrize("tls", ["1.2", "1.3"])
 def test_mutated_messages(tls: TLSVersion) -> None:
-    """Thousands of spoiled messages, beneath the encryption: each is read or refused with TranscriptError."""
+    """A thousand spoiled messages, beneath the encryption: each is read or refused with TranscriptError."""
     rng = random.Random(tls)
     source = mutual(tls)
     messages = [m for m in source.messages if m.content_type == "handshake"]
-    for _ in range(3000):
+    for _ in range(1000):
         raw = mutations(rng.choice(messages).raw, rng)
         if rng.randrange(2) and len(raw) > 4:  # with a length that fits, the fault lies deeper
             raw = raw[:1] + (len(raw) - 4).to_bytes(3) + raw[4:]
@@ -870,11 +870,11 @@ def test_no_changed_reply_makes_a_recording_fail_otherwise() -> None:
     ends = {"server_ca": authority().certificate, "client_credential": client_credential(), "server_name": "localhost"}
     recorded = 0
     with mutants(contexts, seed=2) as port:
-        for _ in range(80):
+        for _ in range(40):
             with contextlib.suppress(OSError, failures.TranscriptError):
                 heard = record_from("127.0.0.1", port, **ends, timeout=0.2, linger=0.01, say=b"GET / HTTP/1.1\r\n\r\n")  # type: ignore[arg-type]
                 recorded += bool(heard.messages)
-    assert recorded > 8
+    assert recorded > 4
 
 
 def test_resumptions_at_once_are_recorded_one_after_the_other() -> None:
