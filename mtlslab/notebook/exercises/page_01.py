@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import random
 import re
@@ -65,12 +66,15 @@ def _by_hand(to_pem: Guarded, der: bytes) -> Any:
         elif event == "c_call" and getattr(called, "__name__", "") in _KNOW_PEM:
             left_to.append(called.__name__)
 
-    before = threading.getprofile()
+    before, collects = threading.getprofile(), gc.isenabled()
     threading.setprofile(note)  # of the thread in which it is called
+    gc.disable()  # or the end of somebody else's subprocess.Popen might fall into this call
     try:
         text = to_pem(der)
     finally:
         threading.setprofile(before)
+        if collects:
+            gc.enable()
     expect(
         not left_to, f"{''.join(left_to[:1])} does the work: build the text yourself, with base64 and string methods"
     )
