@@ -43,7 +43,7 @@ class Outcome:
 
 
 class Guarded:
-    """A function of the reader's. Its calls run in a daemon thread, and all of them share `PATIENCE` seconds.
+    """A function of the reader's. Each call runs in a daemon thread, and all of them share `PATIENCE` seconds.
 
     Whatever it raises, `SystemExit` and `KeyboardInterrupt` too, stays in there; an interrupt by the reader, who waits
     in another thread, ends the call and gets through.
@@ -58,25 +58,22 @@ class Guarded:
 
     def attempt(self, *given: Any, **options: Any) -> Outcome:
         """Call the function, and return what became of it. Raises `NotYet` if it does not come back."""
-        caller = _spare()
-        self._left, is_back = max(self._left, 0.01), False
+        call = _Call(self.function, given, options)
+        self._left = max(self._left, 0.01)
         try:
-            caller.begin(self.function, given, options)
-            while not is_back and self._left > 0:
+            call.start()
+            while call.is_alive() and self._left > 0:
                 begin = time.monotonic()
-                is_back = caller.is_back(_STEP)
+                call.join(_STEP)
                 self._left -= min(time.monotonic() - begin, 1.2 * _STEP)
         finally:
-            if not is_back:
-                caller.dismiss()
-                end_threads([caller])
-        if not is_back:
+            late = call.is_alive()
+            end_threads([call])
+        if late:
             raise NotYet(
                 f"{self.what} does not come back in time, within {PATIENCE} seconds: whoever calls it would wait, too"
             )
-        outcome, caller.outcome = caller.outcome, Outcome()
-        _SPARE.append(caller)
-        return outcome
+        return call.outcome
 
     def __call__(self, *given: Any, **options: Any) -> Any:
         """Call the function, and return what it returns. Raises `NotYet`, with its own words, if it raises."""
@@ -88,56 +85,21 @@ class Guarded:
         return outcome.value
 
 
-class _Caller(threading.Thread):
-    """Calls functions of the reader's, one after the other: to begin a thread for each takes longer than most."""
+class _Call(threading.Thread):
+    """One call of a function of the reader's."""
 
-    def __init__(self) -> None:
+    def __init__(self, function: Callable[..., Any], given: tuple[Any, ...], options: dict[str, Any]) -> None:
         super().__init__(daemon=True)
-        self._begun, self._back = threading.Lock(), threading.Lock()
-        self._begun.acquire()
-        self._back.acquire()
-        self._call: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None = None
-        self.outcome = Outcome()
-        self.start()
-
-    def begin(self, function: Callable[..., Any], given: tuple[Any, ...], options: dict[str, Any]) -> None:
-        self._call = function, given, options
-        self._begun.release()
-
-    def is_back(self, seconds: float) -> bool:
-        """Wait for the call to come back, so long at most."""
-        return self._back.acquire(timeout=seconds)
-
-    def dismiss(self) -> None:
-        """Have it end, once no call is under way."""
-        self._begun.release()
+        self._function, self._given, self._options = function, given, options
+        self.outcome = Outcome(error=SystemExit(), told="nothing, and ended")
 
     def run(self) -> None:
-        while self._begun.acquire() and (call := self._call):
-            self._call = None
-            self.outcome = _outcome(*call)
-            del call  # what was given dies with the call
-            self._back.release()
-
-
-_SPARE: list[_Caller] = []
-"""Those who have no call under way."""
-
-
-def _spare() -> _Caller:
-    with contextlib.suppress(IndexError):
-        return _SPARE.pop()
-    return _Caller()
-
-
-def _outcome(function: Callable[..., Any], given: tuple[Any, ...], options: dict[str, Any]) -> Outcome:
-    try:
-        value = function(*given, **options)
-        if isinstance(value, Coroutine):  # nobody awaits it, and Python would say so in the notebook
-            value.close()
-        return Outcome(value)
-    except BaseException as error:
-        return Outcome(None, error, _told(error))
+        try:
+            self.outcome = Outcome(self._function(*self._given, **self._options))
+            if isinstance(self.outcome.value, Coroutine):  # nobody awaits it, and Python would say so in the notebook
+                self.outcome.value.close()
+        except BaseException as error:
+            self.outcome = Outcome(None, error, _told(error))
 
 
 def _told(error: BaseException) -> str:
@@ -152,7 +114,7 @@ def _told(error: BaseException) -> str:
 
 def _reader_line(at: TracebackType | None) -> tuple[int, str]:
     """Return the last line of the reader's own code on the way to an exception; 0 if there is none."""
-    at = at.tb_next if at else None  # the first step is `_outcome`
+    at = at.tb_next if at else None  # the first step is `_Call.run`
     if at is None:
         return 0, ""
     namespace, line, file = at.tb_frame.f_globals, at.tb_lineno, at.tb_frame.f_code.co_filename
@@ -186,7 +148,7 @@ def contained() -> Iterator[None]:
 
     def noted(thread: threading.Thread) -> None:
         parent = threading.current_thread()
-        if not isinstance(thread, _Caller) and (isinstance(parent, _Caller) or parent in begun):
+        if isinstance(parent, _Call) or parent in begun:
             thread.daemon = True
             begun.append(thread)
         start(thread)
@@ -198,12 +160,4 @@ def contained() -> Iterator[None]:
         setattr(threading.Thread, "start", noted)  # noqa: B010 (mypy)
         stack.callback(setattr, threading.Thread, "start", start)
         stack.callback(lambda: end_threads(begun))
-        stack.callback(_dismiss_all)
         yield
-
-
-def _dismiss_all() -> None:
-    while _SPARE:
-        spare = _SPARE.pop()
-        spare.dismiss()
-        spare.join()
