@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, x25519
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
-from interruptions import save_until, write
 
+from interruptions import save_until, write
 from mtlslab import CertificateAuthority, Credential, errors, new_csr, new_private_key
 from mtlslab.credentials import certificate_pem, private_key_pem, read_certificates, read_credential, read_private_key
 from mtlslab.profiles import CLIENT, SERVER
