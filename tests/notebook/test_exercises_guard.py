@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -314,3 +315,12 @@ def test_a_call_reports_what_it_raised() -> None:
     outcome = Guarded(fails_in_line).attempt(1)
     assert type(outcome.error) is ValueError
     assert outcome.told.startswith("ValueError: no such number in line")
+
+
+def test_what_a_call_was_given_dies_with_it() -> None:
+    """The thread that makes the next call keeps nothing of the last one: another may lie in its place."""
+    given = Case("given", True, "", ())
+    dies = weakref.ref(given)
+    assert Guarded(lambda case: case.wants)(given) is True
+    del given
+    assert dies() is None
