@@ -32,8 +32,8 @@ PACKAGES = {
 Serve = Callable[[socket.socket, Callable[[], Awaitable[object]]], Awaitable[object]]
 """Serves on a listening socket, until what its second argument returns has been awaited."""
 
-_GRACE_SECONDS = 5.0
-"""How long a server may take to end when asked to, before its tasks are cancelled."""
+_GRACE_SECONDS, _END_SECONDS = 5.0, 5.0
+"""How long a server may take to end when asked to, before its tasks are cancelled; and how long from then on."""
 
 
 def missing(*modules: str) -> tuple[failures.ProgramMissing, ...]:
@@ -177,10 +177,10 @@ class _Running(threading.Thread):
         raise failures.ServerFailed(self.name, self._problem or silent)
 
     def stop(self) -> None:
-        for end in (self._asked_to_stop.set, self._cancel):
+        for end, patience in ((self._asked_to_stop.set, _GRACE_SECONDS), (self._cancel, _END_SECONDS)):
             with suppress(RuntimeError):  # its loop is closed: it has ended
                 self._loop.call_soon_threadsafe(end)
-            self.join(_GRACE_SECONDS)
+            self.join(patience)
             if not self.is_alive():
                 return
 
