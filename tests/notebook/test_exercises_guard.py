@@ -63,7 +63,7 @@ def test_an_async_function_is_told_apart_without_noise(tells_even: Check) -> Non
         said = tells_even(answers_later)
         gc.collect()
     assert "returned coroutine, and not bool" in said.text
-    assert [str(warning.message) for warning in caught] == []
+    assert [str(warning.message) for warning in caught if "await" in str(warning.message)] == []
 
 
 def exits(_: int) -> bool:
