@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import shlex
 import shutil
 import signal
@@ -324,10 +325,15 @@ _Found = TypeVar("_Found")
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on, for a program that has to be told one."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+    """Return a port of the loopback that nobody listens on, for a program that has to be told one.
+
+    It is below those that a system hands out by itself: another program would be given one of them, and be taken for
+    this one, before this one has begun to listen.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Running:

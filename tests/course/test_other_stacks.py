@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from mtlslab.credentials import Credential, certificate_pem
 from mtlslab.exchanges import Answer
 from mtlslab.faults import altered
 from mtlslab.notebook.exercises.judges import handshake
+from mtlslab.notebook.programs import free_port
 from mtlslab.profiles import CLIENT, SERVER
 
 CALLERS: dict[str, str | None] = {"nobody": None, "a good one": "client", "a stranger": "stranger"}
@@ -74,13 +75,10 @@ def running(command: list[str], folder: Path, *ports: int) -> Iterator[list[str]
 
 
 def free_ports(number: int) -> list[int]:
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
-        return [int(probe.getsockname()[1]) for probe in probes]
-
-
-def free_port() -> int:
-    return free_ports(1)[0]
+    found = set[int]()
+    while len(found) < number:
+        found.add(free_port())
+    return list(found)
 
 
 def call(folder: Path, port: int, who: str | None, tls: TLSVersion = "1.3") -> Answer:

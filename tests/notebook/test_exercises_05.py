@@ -486,8 +486,11 @@ def test_a_handler_that_holds_on_is_told_for_whom(wrong: Any, hint: str, monkeyp
     """The hint names the caller who still has a thread, or says that nobody is answered."""
     if wrong is Hello:  # which never lets go: nobody has to wait for it
         monkeypatch.setattr(page_05, "_GRACE", -page_05._LIMIT)
-    begin = time.monotonic()
-    said = exercises.lets_go(wrong)
-    assert time.monotonic() - begin < 8
+    for _ in range(20):  # a clock that other work makes late may cut off nobody
+        begin = time.monotonic()
+        said = exercises.lets_go(wrong)
+        assert time.monotonic() - begin < 8
+        if hint != "cut off" or said.correct is False:
+            break
     assert said.correct is False
     assert hint in said.text

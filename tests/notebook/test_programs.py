@@ -348,6 +348,11 @@ def test_a_port_is_a_port(tmp_path: Path, words: str, stream: str) -> None:
         socket.create_connection(("127.0.0.1", server.port)).close()
 
 
+def test_a_free_port_is_none_that_a_system_gives_away() -> None:
+    """Between its choice and the program's start, no other program is given it by asking for any port."""
+    assert all(20_000 <= programs.free_port() < 32_000 for _ in range(20))
+
+
 def test_how_a_server_announces_itself_can_be_told(tmp_path: Path) -> None:
     """A regular expression finds the port in other words, or the moment at which a port given beforehand is ready."""
     code = LISTENS.format(port=0, words='f"see localhost:1\\nready, door {port}"', stream="stdout")
