@@ -92,7 +92,7 @@ def _failures() -> Iterator[_Failure]:
                 yield _failed(f"{what}, TLS {tls}", "server", strict.url, _context(ca, caller, tls))
         for what, answer in _RUDE.items():
             url = stack.enter_context(_rude(answer))
-            yield _failed(what, None, url, _context(ca, friend))
+            yield _failed(what, None, url, _context(ca, friend), timeout=0.3 if what == _SILENT else 60)
         for name, code in _ALERTS.items():
             url = stack.enter_context(_rude(_says(b"\x15\x03\x03\0\2\2" + bytes([code]))))
             yield _failed(f"a server that says {name}", "server", url, _context(ca, friend))
@@ -107,9 +107,9 @@ def _context(ca: CertificateAuthority, shown: Credential | None, tls_max: TLSVer
     return context
 
 
-def _failed(what: str, by: End | None, url: str, context: ssl.SSLContext) -> _Failure:
+def _failed(what: str, by: End | None, url: str, context: ssl.SSLContext, timeout: float = 60) -> _Failure:
     try:
-        httpx.get(url, verify=context, trust_env=False, timeout=0.3)
+        httpx.get(url, verify=context, trust_env=False, timeout=timeout)
     except httpx.TransportError as error:
         return _Failure(what, by, error.with_traceback(None))  # which leads to `by`
     raise AssertionError(f"{what}: the request succeeded")
@@ -123,10 +123,11 @@ def _says(words: bytes) -> Callable[[socket.socket], object]:
     return lambda caller: caller.sendall(words)
 
 
+_SILENT = "a server that does not answer"
 _RUDE: dict[str, Callable[[socket.socket], object]] = {
     "a server that hangs up without a word": lambda _: None,
     "a server that speaks HTTP without TLS": _says(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
-    "a server that does not answer": lambda caller: caller.recv(4096) and caller.recv(1),
+    _SILENT: lambda caller: caller.recv(4096) and caller.recv(1),
 }
 
 
@@ -137,7 +138,7 @@ def _rude(answer: Callable[[socket.socket], object]) -> Iterator[str]:
     def serve() -> None:
         caller, _ = listener.accept()
         with caller:
-            caller.settimeout(1)
+            caller.settimeout(60)
             try:
                 caller.recv(4096)
                 answer(caller)
