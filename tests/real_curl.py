@@ -12,10 +12,11 @@ def exit_codes(requests: Sequence[tuple[str, dict[str, Path], *tuple[str, ...]]]
     A request is a URL, files by curl's names for them, and further options. No connection is kept, and no session.
     """
     each = ["-sS", "-o", os.devnull, "--noproxy", "*", "--max-time", "10", "--no-sessionid", "-H", "Connection: close"]
-    command = ["curl", "-q"]
+    words: list[str] = []
     for url, files, *more in requests:
         named = [word for name, path in files.items() for word in (f"--{name}", str(path))]
-        command += ["--next", *each, "-w", "%{exitcode}\n", *more, *named, url]
+        words += ["--next", *each, "-w", "%{exitcode}\n", *more, *named, url]
+    command = ["curl", "-q", *words[1:]]  # before the first URL, there is no next one
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     codes = [int(line) for line in done.stdout.split()]
     assert codes, done.stderr

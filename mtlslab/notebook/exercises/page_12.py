@@ -446,7 +446,7 @@ class _Stepping(_Asking):
 
     def __init__(self, pool: Any, url: str, context: Callable[[], ssl.SSLContext]) -> None:
         self.renewals: list[_Asking] = []
-        self._pool, self._context, self._waited = pool, context, 0.0
+        self._pool, self._another, self._waited = pool, context, 0.0
         self._end = time.monotonic() + guard.PATIENCE / 2
         self._code = getattr(pool.get, "__globals__", None)
         super().__init__(pool.get, url)
@@ -476,7 +476,7 @@ class _Stepping(_Asking):
         """Renew, and wait until it is done; not for long, as it may have to wait for this very call."""
         patience = 0.003
         if not self.renewals or not self.renewals[-1].is_alive():
-            self.renewals.append(_Asking(self._pool.renew, self._context()))
+            self.renewals.append(_Asking(self._pool.renew, self._another()))
             patience = 0.05
         if self._waited < 0.5 and not self.renewals[-1].ends(patience):
             self._waited += patience
