@@ -223,7 +223,7 @@ if sys.argv[2:]:
 
 def app(request):
     if request.path == "/stuck":
-        os.write(1, b"busy\n")  # print() would hold a lock, and Python end badly that ends meanwhile
+        os.write(1, b"busy\\n")  # print() would hold a lock, and Python end badly that ends meanwhile
         time.sleep(60)
     return "done"
 
