@@ -174,7 +174,7 @@ def test_the_session_of_a_name_is_offered_again(deployment: Deployment) -> None:
             with context.wrap_socket(listener.accept()[0], server_side=True) as tls:
                 tls.recv(65536)
                 text = b"resumed" if tls.session_reused else b"new"
-                tls.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + text)
+                tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(text) + text)
 
     request, client = Written((), "localhost", "/"), client_context(cacert=deployment.folder / "ca.crt")
     with socket.create_server(("127.0.0.1", 0)) as listener:
