@@ -94,17 +94,19 @@ def test_the_real_curl_returns_each_row_s_exit_code(stage: Callable[[str, str], 
     quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     otherwise = {}
     for careless in (False, True):
-        cases = [case for case in asked if case.setup.careless == careless]
+        left = [case for case in asked if case.setup.careless == careless]
         told = "%{stderr}%{exitcode} is what it exits with\n"  # after what it says itself
-        words = [word for case in cases for word in ("--next", "--write-out", told, *case.curl()[0][1:])]
-        environment = {**os.environ, **cases[0].curl()[1]}
-        done = subprocess.run(["curl", *words[1:]], check=False, env=environment, text=True, **quiet)
-        found = re.findall(r"(.*?)^(\d+) is what it exits with$", done.stderr, re.MULTILINE | re.DOTALL)
-        for case, (text, code) in zip(cases, found, strict=True):
-            as_it_should = int(code) == case.verdict.curl_of(CURL_VERSION)
-            if not as_it_should or (code != "0" and case.fault.name not in wordings.find(text)):
-                otherwise[case.fault.name, case.lab.tls] = int(code), text
-        assert done.returncode == int(found[-1][1])
+        while left:  # after what it takes for a fault of its own, curl makes no more requests
+            words = [word for case in left for word in ("--next", "--write-out", told, *case.curl()[0][1:])]
+            environment = {**os.environ, **left[0].curl()[1]}
+            done = subprocess.run(["curl", *words[1:]], check=False, env=environment, text=True, **quiet)
+            found = re.findall(r"(.*?)^(\d+) is what it exits with$", done.stderr, re.MULTILINE | re.DOTALL)
+            assert done.returncode == int(found[-1][1])
+            for case, (text, code) in zip(left, found, strict=False):
+                as_it_should = int(code) == case.verdict.curl_of(CURL_VERSION)
+                if not as_it_should or (code != "0" and case.fault.name not in wordings.find(text)):
+                    otherwise[case.fault.name, case.lab.tls] = int(code), text
+            left = left[len(found) :]
     assert otherwise == {}
 
 
