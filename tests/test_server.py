@@ -604,7 +604,7 @@ def test_callers_by_the_thousand(serve: Serve, call: Call, monkeypatch: pytest.M
                 slowest = max(slowest, time.monotonic() - began)
                 assert answer.ok, answer
         assert most == 100 + mtlslab.server._CROWD
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads
         assert resident_bytes() - memory < 50 << 20
         began = time.monotonic()
         server.stop()
