@@ -489,7 +489,7 @@ def test_only_who_asks_takes_a_thread(serve: Serve, call: Call, files: Path) -> 
             stack.enter_context(speaking_tls(server, files))
         assert call(server.url).ok
         wait_until(lambda: len(callers(server)) >= 20)
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads
 
 
 @pytest.mark.parametrize("first_words", [b"", b"\x16"], ids=["silent", "half a handshake"])
@@ -756,7 +756,7 @@ def test_an_option_that_cannot_be_used_is_named(serve: Serve, option: str, value
     with pytest.raises(errors.OptionRefused) as refused:
         serve(**{option: value})
     assert refused.value.option == option
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
 
 
 # --- HTTP -----------------------------------------------------------------------------------------

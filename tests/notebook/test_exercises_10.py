@@ -590,4 +590,4 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert exercises.guards_the_reports(guard()).correct
     assert exercises.mended_door((the_open_one(doors), {"client_auth": "required"})).correct
     assert {path.name for path in tmp_path.rglob("*")} == {"lab-10", "ca.crt", "ca.key", ".solved.json"}
-    assert threading.active_count() == before
+    assert threading.active_count() <= before

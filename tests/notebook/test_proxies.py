@@ -336,7 +336,7 @@ def test_nothing_is_left_running(proxy: str, lab: Path) -> None:
     for port in (running.port, int(app.rsplit(":", 1)[1])):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), 1).close()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
     if os.name != "nt":
         with pytest.raises(ProcessLookupError):
             os.kill(running.pid, 0)
