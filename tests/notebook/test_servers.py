@@ -64,7 +64,7 @@ def test_it_answers_inside_the_block_and_is_gone_behind_it(lab: Path) -> None:
         with servers.serving("greeting", greeting(lab)) as url:
             assert request(url, cacert=lab / "ca.crt").text == "hello"
         assert nobody_listens(url)
-    assert threads() == before
+    assert threads() <= before
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError])
@@ -79,7 +79,7 @@ def test_it_is_gone_however_the_block_ends(lab: Path, error: type[BaseException]
     with pytest.raises(error), servers.serving("greeting", greeting(lab)) as url:
         leave(url)
     assert nobody_listens(urls[0])
-    assert threads() == before
+    assert threads() <= before
 
 
 def test_a_taken_port_is_named(lab: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_taken_port_is_named(lab: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(errors.PortInUse, match=str(port)), servers.serving("greeting", greeting(lab), port=port):
             pass
-    assert threads() == before
+    assert threads() <= before
 
 
 async def raises(_: socket.socket, __: Stopped) -> None:
@@ -113,7 +113,7 @@ def test_a_server_that_does_not_come_up_says_why(serve: servers.Serve, said: str
     with pytest.raises(failures.ServerFailed, match=said) as caught, servers.serving("broken", serve):
         pass
     assert caught.value.server == "broken"
-    assert threads() == before
+    assert threads() <= before
 
 
 def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     before = threads()
     with pytest.raises(failures.ServerFailed, match="does not answer"), servers.serving("silent", silent, timeout=0.2):
         pass
-    assert threads() == before
+    assert threads() <= before
 
 
 def test_a_stubborn_server_is_ended(monkeypatch: pytest.MonkeyPatch, lab: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_stubborn_server_is_ended(monkeypatch: pytest.MonkeyPatch, lab: Path) 
     before = threads()
     with servers.serving("stubborn", stubborn) as url:
         assert request(url, cacert=lab / "ca.crt").text == "hello"
-    assert threads() == before
+    assert threads() <= before
     assert nobody_listens(url)
 
 
@@ -190,7 +190,7 @@ def test_a_server_that_dies_in_between_leaves_nothing(lab: Path) -> None:
         while not nobody_listens(url):
             time.sleep(0.01)  # or the queue of callers is full, and the next of them waits a second
         assert request(url, cacert=lab / "ca.crt").refusal is not None
-    assert threads() == before
+    assert threads() <= before
 
 
 def test_who_stays_connected_does_not_hold_up_uvicorn_s_end(lab: Path) -> None:
@@ -250,4 +250,4 @@ def test_a_bad_option_is_an_error_at_once(
     with pytest.raises(failures.ServerFailed, match=name) as caught, getattr(servers, name)(application, **options):
         pass
     assert "PRIVATE KEY" not in str(caught.value)
-    assert threads() == before
+    assert threads() <= before
