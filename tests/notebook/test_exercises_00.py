@@ -32,12 +32,18 @@ OTHERS: list[Any] = [0, 1.5, True, object(), b"ca.crt", [None], (), "no", lambda
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that holds lab-00, as the page's cells leave it."""
+    """The folder that holds lab-00, as the page's cells leave it, with keys that are hard to find.
+
+    As one key in a hundred, the CA's has `0x` in its Base64; as one in sixteen, the client's begins with a zero.
+    """
     folder = tmp_path_factory.mktemp("notebooks")
-    ca = CertificateAuthority.create("example-ca")
+    while b"0x" not in urlsafe_b64encode(number((ca := CertificateAuthority.create("example-ca")).private_key))[4:-4]:
+        pass
+    while number((client := ca.issue("client", CLIENT)).private_key)[0] > 15:
+        pass
     ca.save(folder / "lab-00")
     ca.issue("localhost", SERVER, names=["localhost"]).save(folder / "lab-00", "server")
-    ca.issue("client", CLIENT).save(folder / "lab-00", "client")
+    client.save(folder / "lab-00", "client")
     CertificateAuthority.create("example-ca").save(folder / "lab-00" / "namesake")
     return folder
 
@@ -133,19 +139,20 @@ def packed(kind: str) -> Callable[[Path, CertificateAuthority], Path]:
     return made
 
 
-def spelt(change: Callable[[bytes], bytes]) -> Callable[[Path, CertificateAuthority], Path]:
-    """A good bag, with ca.key in another spelling."""
+def spelt(change: Callable[[bytes], bytes], whose: str = "ca") -> Callable[[Path, CertificateAuthority], Path]:
+    """A good bag, with a key of the lab's in another spelling."""
 
     def made(folder: Path, ca: CertificateAuthority) -> Path:
         note = pack(folder, ca.issue("alice", CLIENT)) / "note.txt"
-        note.write_bytes(change(Path("lab-00/ca.key").read_bytes()))
+        note.write_bytes(change(Path("lab-00", f"{whose}.key").read_bytes()))
         return folder
 
     return made
 
 
-def number(pem: bytes) -> bytes:
-    key: Any = load_pem_private_key(pem, None)
+def number(key: Any) -> bytes:
+    """The number that makes a key, given as it is or in PEM."""
+    key = load_pem_private_key(key, None) if isinstance(key, bytes) else key
     return bytes(key.private_numbers().private_value.to_bytes(32))
 
 
@@ -251,6 +258,14 @@ BAGS: dict[str, tuple[Callable[[Path, CertificateAuthority], Any], str | None]] 
     "ca.key in a word": (spelt(lambda key: b"see " + b"".join(key.split(b"\n")[1:-2])), "in anyone's name"),
     "ca.key in JSON": (spelt(lambda key: json.dumps({"key": key.decode()}).encode()), "in anyone's name"),
     "the number of ca.key": (spelt(lambda key: b"number: 0x" + number(key).hex().encode()), "in anyone's name"),
+    "a number without its zeros": (
+        spelt(lambda key: number(key).hex().lstrip("0").encode(), "client"),
+        "can call in the name of client",
+    ),
+    "the number, in C": (
+        spelt(lambda key: ", ".join(f"0X{byte:02X}" for byte in number(key)).encode()),
+        "in anyone's name",
+    ),
     "the number, as openssl prints it": (
         spelt(lambda key: b"priv:\n    " + number(key).hex(":").encode()),
         "in anyone's name",

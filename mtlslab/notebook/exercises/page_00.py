@@ -105,10 +105,11 @@ def _tells(data: bytes, key: Any) -> bool:
     numbers = key.private_numbers() if hasattr(key, "private_numbers") else None
     number = getattr(numbers, "private_value", None) or getattr(numbers, "p", None)
     secret = number.to_bytes((number.bit_length() + 7) // 8) if number else key.private_bytes_raw()
-    text = re.sub(rb"\\[nr]|0x|[\s:,]", b"", data)
+    text = re.sub(rb"\\[nr]|[\s:,]", b"", data)
     shifted = (b64encode(bytes(shift) + secret)[4:-4] for shift in range(3))
     in_base64 = any(part in text.translate(bytes.maketrans(b"-_", b"+/")) for part in shifted)
-    return secret in data or secret.hex().encode() in text.lower() or in_base64
+    in_hex = secret.hex().lstrip("0").encode() in text.lower().replace(b"0x", b"")  # Base64 may hold a 0x of its own
+    return secret in data or in_hex or in_base64
 
 
 _PEM = rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----"
