@@ -17,11 +17,11 @@ RUNS_THE_NOTEBOOK = {"test_each_checker_accepts_the_folded_solution"}
 """The tests in tests/ that run a notebook's cells; each has the notebook's path as a parameter."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what runs a notebook whose programs are missing, and say which."""
-    for item in items:
-        if (notebook := _run_by(item)) and (reason := needed_programs.why_to_skip(notebook)):
-            item.add_marker(pytest.mark.skip(reason=reason))
+    if (notebook := _run_by(item)) and (reason := needed_programs.why_to_skip(notebook)):
+        pytest.skip(reason)
 
 
 def _run_by(item: pytest.Item) -> Path | None:
