@@ -317,6 +317,17 @@ def test_a_call_reports_what_it_raised() -> None:
     assert outcome.told.startswith("ValueError: no such number in line")
 
 
+def test_a_call_after_one_that_never_came_back_has_its_own_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a call returns after it was given up is nobody's answer."""
+    monkeypatch.setattr(guard, "PATIENCE", 0.1)
+    guarded = Guarded(lambda number: number or sleeps(number))
+    with pytest.raises(NotYet, match="does not come back"):
+        guarded(0)
+    ENDS[-1].set()
+    guarded._left = 60
+    assert [guarded(number) for number in (1, 2, 3)] == [1, 2, 3]
+
+
 def test_what_a_call_was_given_dies_with_it() -> None:
     """The thread that makes the next call keeps nothing of the last one: another may lie in its place."""
     given = Case("given", True, "", ())

@@ -6,6 +6,8 @@ import contextlib
 import ctypes
 import io
 import linecache
+import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -43,7 +45,7 @@ class Outcome:
 
 
 class Guarded:
-    """A function of the reader's. Each call runs in a daemon thread, and all of them share `PATIENCE` seconds.
+    """A function of the reader's. Its calls run in a daemon thread, and all of them share `PATIENCE` seconds.
 
     Whatever it raises, `SystemExit` and `KeyboardInterrupt` too, stays in there; an interrupt by the reader, who waits
     in another thread, ends the call and gets through.
@@ -55,25 +57,29 @@ class Guarded:
         self.function: Callable[..., Any] = function  # type: ignore[assignment]
         self.what = what
         self._left = PATIENCE
+        self._caller: _Caller | None = None
 
     def attempt(self, *given: Any, **options: Any) -> Outcome:
         """Call the function, and return what became of it. Raises `NotYet` if it does not come back."""
-        call = _Call(self.function, given, options)
-        self._left = max(self._left, 0.01)
+        caller = self._caller = self._caller or _Caller(self.function)
+        self._left, outcome = max(self._left, 0.01), None
+        caller.asked.put((given, options))
         try:
-            call.start()
-            while call.is_alive() and self._left > 0:
+            while outcome is None and self._left > 0:
                 begin = time.monotonic()
-                call.join(_STEP)
+                with contextlib.suppress(queue.Empty):
+                    outcome = caller.told.get(timeout=_STEP)
                 self._left -= min(time.monotonic() - begin, 1.2 * _STEP)
         finally:
-            late = call.is_alive()
-            end_threads([call])
-        if late:
+            if outcome is None:
+                self._caller = None
+                caller.dismiss()
+                end_threads([caller])
+        if outcome is None:
             raise NotYet(
                 f"{self.what} does not come back in time, within {PATIENCE} seconds: whoever calls it would wait, too"
             )
-        return call.outcome
+        return outcome
 
     def __call__(self, *given: Any, **options: Any) -> Any:
         """Call the function, and return what it returns. Raises `NotYet`, with its own words, if it raises."""
@@ -85,21 +91,36 @@ class Guarded:
         return outcome.value
 
 
-class _Call(threading.Thread):
-    """One call of a function of the reader's."""
+class _Caller(threading.Thread):
+    """Makes the calls of one function, in turn: to begin a thread for each takes longer than most calls."""
 
-    def __init__(self, function: Callable[..., Any], given: tuple[Any, ...], options: dict[str, Any]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(daemon=True)
-        self._function, self._given, self._options = function, given, options
-        self.outcome = Outcome(error=SystemExit(), told="nothing, and ended")
+        self._function, self._over = function, False
+        self.asked = queue.SimpleQueue[tuple[tuple[Any, ...], dict[str, Any]]]()
+        self.told = queue.SimpleQueue[Outcome]()
+        self.start()
 
     def run(self) -> None:
+        while not self._over:  # without a variable: what a call was given, and what it returned, die with it
+            self.told.put(self._call(*self.asked.get()))
+
+    def dismiss(self) -> None:
+        """Have it end after the call that is under way."""
+        self._over = True
+        self.asked.put(((), {}))
+
+    def _call(self, given: tuple[Any, ...], options: dict[str, Any]) -> Outcome:
+        if self._over:
+            return Outcome()
+        sys.setprofile(threading.getprofile())  # as for a thread that begins now
         try:
-            self.outcome = Outcome(self._function(*self._given, **self._options))
-            if isinstance(self.outcome.value, Coroutine):  # nobody awaits it, and Python would say so in the notebook
-                self.outcome.value.close()
+            outcome = Outcome(self._function(*given, **options))
+            if isinstance(outcome.value, Coroutine):  # nobody awaits it, and Python would say so in the notebook
+                outcome.value.close()
         except BaseException as error:
-            self.outcome = Outcome(None, error, _told(error))
+            outcome = Outcome(None, error, _told(error))
+        return outcome
 
 
 def _told(error: BaseException) -> str:
@@ -114,7 +135,7 @@ def _told(error: BaseException) -> str:
 
 def _reader_line(at: TracebackType | None) -> tuple[int, str]:
     """Return the last line of the reader's own code on the way to an exception; 0 if there is none."""
-    at = at.tb_next if at else None  # the first step is `_Call.run`
+    at = at.tb_next if at else None  # the first step is `_Caller._call`
     if at is None:
         return 0, ""
     namespace, line, file = at.tb_frame.f_globals, at.tb_lineno, at.tb_frame.f_code.co_filename
@@ -144,11 +165,14 @@ def end_threads(threads: list[threading.Thread]) -> None:
 def contained() -> Iterator[None]:
     """While the block lasts, swallow what is printed and stay in this folder; then end the threads that calls began."""
     begun: list[threading.Thread] = []
+    callers: list[_Caller] = []
     start = threading.Thread.start
 
     def noted(thread: threading.Thread) -> None:
         parent = threading.current_thread()
-        if isinstance(parent, _Call) or parent in begun:
+        if isinstance(thread, _Caller):
+            callers.append(thread)
+        elif isinstance(parent, _Caller) or parent in begun:
             thread.daemon = True
             begun.append(thread)
         start(thread)
@@ -160,4 +184,11 @@ def contained() -> Iterator[None]:
         setattr(threading.Thread, "start", noted)  # noqa: B010 (mypy)
         stack.callback(setattr, threading.Thread, "start", start)
         stack.callback(lambda: end_threads(begun))
+        stack.callback(_dismiss, callers)
         yield
+
+
+def _dismiss(callers: list[_Caller]) -> None:
+    for caller in callers:
+        caller.dismiss()
+        caller.join(_STEP)
