@@ -1,5 +1,6 @@
 """For pytest: how kernels are started, where fixtures are, and which tests need programs that may be missing."""
 
+import gc
 import sys
 from pathlib import Path
 
@@ -15,6 +16,11 @@ kernels.use_in_nbval()
 
 RUNS_THE_NOTEBOOK = {"test_each_checker_accepts_the_folded_solution"}
 """The tests in tests/ that run a notebook's cells; each has the notebook's path as a parameter."""
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector, at each of its rounds and at the end, what lives as long as the process."""
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
