@@ -291,11 +291,11 @@ def mended_configuration(answer: Any) -> str:
     _expect_one_door(answer)
     me, victim = (f"caller-{secrets.token_hex(4)}" for _ in range(2))
     with _deployed(answer, _who, me, victim) as deployment:
-        for caller in (me, victim, None):
-            _expect_served(deployment, caller)
+        for caller, ways in ((me, _WAYS[::2]), (victim, _WAYS[1::2]), (None, _WAYS)):
+            _expect_served(deployment, caller, ways)
         deployment.asked.clear()
-        for caller, other in ((me, victim), (victim, me), (None, me)):
-            _expect_no_forgery(deployment, caller, other)
+        for caller, other, ways in ((me, victim, _WAYS[::2]), (victim, me, _WAYS[1::2]), (None, me, _WAYS)):
+            _expect_no_forgery(deployment, caller, other, ways)
         _expect_no_chain(deployment)
         path = f"/{secrets.token_hex(4)}/{secrets.token_hex(4)}"
         report = probe(deployment.url + path, **deployment.files(me), victim=deployment.folder / f"{victim}.crt")  # type: ignore[arg-type]
@@ -329,12 +329,14 @@ def _expect_one_door(configuration: str) -> None:
 
 
 _HONEST = {"Cookie": "a=b", "X-Request-Id": "7", "Accept": "text/plain"}
-_WAYS = (("GET", "/"), ("POST", "/reports/7"), ("DELETE", "/admin"))
+_Ways = tuple[tuple[str, str], ...]
+_WAYS: _Ways = (("GET", "/"), ("POST", "/reports/7"), ("DELETE", "/admin"))
+"""What is asked for: each by somebody with a certificate, and each by somebody without."""
 
 
-def _expect_served(deployment: _Deployment, caller: str | None) -> None:
+def _expect_served(deployment: _Deployment, caller: str | None, ways: _Ways) -> None:
     """Expect that an honest caller reaches the application as who they are, with any method, path and headers."""
-    for method, path in _WAYS:
+    for method, path in ways:
         deployment.asked.clear()
         got = deployment.ask(caller, path, method=method, headers=_HONEST)
         if caller is None:
@@ -346,10 +348,10 @@ def _expect_served(deployment: _Deployment, caller: str | None) -> None:
         expect(caller is None or got.text == f"CN={caller}", whole)
 
 
-def _expect_no_forgery(deployment: _Deployment, caller: str | None, victim: str) -> None:
+def _expect_no_forgery(deployment: _Deployment, caller: str | None, victim: str, ways: _Ways) -> None:
     """Expect that nobody is who they say, whoever they are and whatever they ask for."""
     value = client_cert.encode(read_certificates(deployment.folder / f"{victim}.crt")[0])
-    for method, path in _WAYS:
+    for method, path in ways:
         got = deployment.ask(caller, path, method=method, headers={"Client-Cert": value, "Client-Cert-Chain": value})
         taken = f"{caller or 'who shows no certificate'} is {victim} by a Client-Cert of their own, at {method} {path}"
         expect(
