@@ -76,8 +76,8 @@ def lookalike(victim: x509.Certificate) -> Credential:
 class Markers:
     """By which words an answer names each of two callers: their names, fingerprints and serial numbers."""
 
-    me: frozenset[str]
-    victim: frozenset[str]
+    me: re.Pattern[str]
+    victim: re.Pattern[str]
 
     @classmethod
     def of(cls, me: x509.Certificate, victim: x509.Certificate) -> Markers:
@@ -85,11 +85,11 @@ class Markers:
         mine, theirs = _words(me), _words(victim)
         if not mine - theirs or not theirs - mine:
             raise errors.OptionRefused("victim", "it has the names of --cert; take the certificate of another caller")
-        return cls(frozenset(mine - theirs), frozenset(theirs - mine))
+        return cls(_any_of(mine - theirs), _any_of(theirs - mine))
 
     def named(self, text: str) -> str:
         """Return "me", "the victim", "me and the victim" or "nobody"."""
-        me, victim = (any(_holds(text, word) for word in words) for words in (self.me, self.victim))
+        me, victim = self.me.search(text), self.victim.search(text)
         return "me and the victim" if me and victim else "me" if me else "the victim" if victim else "nobody"
 
 
@@ -105,6 +105,6 @@ def _words(certificate: x509.Certificate) -> set[str]:
     return words | {fingerprint, ":".join(re.findall("..", fingerprint)), f"{certificate.serial_number:x}"}
 
 
-def _holds(text: str, word: str) -> bool:
-    """Whether a text holds a word, whole: `al` does not stand in `alice`, nor `alice` in `alice2`."""
-    return bool(re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w-]|\.\w)", text, re.IGNORECASE))
+def _any_of(words: set[str]) -> re.Pattern[str]:
+    """Match a word, whole: `al` does not stand in `alice`, nor `alice` in `alice2`."""
+    return re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, words))})(?![\w-]|\.\w)", re.IGNORECASE)
