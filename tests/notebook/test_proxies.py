@@ -70,9 +70,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def few_headers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the prober forge the two headers alone that the applications here believe, and one that they do not."""
-    names = ("Client-Cert", "Client-Cert-Chain", "X-SSL-Client-Cert")
-    monkeypatch.setattr(attacks, "NAMES", {name: attacks.NAMES[name] for name in names})
+    """Have the prober forge the two headers alone that the applications here believe."""
+    monkeypatch.setattr(attacks, "NAMES", {name: attacks.NAMES[name] for name in ("Client-Cert", "Client-Cert-Chain")})
 
 
 def needed(proxy: str) -> None:

@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import cycle, islice
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -29,7 +28,7 @@ from mtlslab.contexts import TLSVersion, client_context, server_context, show
 from mtlslab.notebook import programs, servers
 from mtlslab.probe.wire import Wire, Written
 from mtlslab.profiles import CLIENT, SERVER
-from notebook_rules import Notebook
+from notebook_rules import Cell, Notebook
 
 PAGE = notebook_form.NOTEBOOKS / "10-who-is-calling.ipynb"
 ALICE = "https://callers.example/alice"
@@ -42,25 +41,38 @@ ASIDE = ("constrained-callers", "silence", "four-doors")
 """The cells whose names nobody asks for here."""
 
 
-def run_page(folder: Path, names: dict[str, Any], *aside: str, **instead: Any) -> None:
-    """Run the page's cells in a folder, but for the exercises and some others, with names that replace a cell's own."""
-    with contextlib.chdir(folder):
-        for cell in Notebook(PAGE).code:
-            if cell.id not in (*ASIDE, *aside) and not cell.is_exercise:
-                exec(compile(cell.source, f"{PAGE.name} {cell.id}", "exec"), names)
-            if cell.id == "set-up":
-                names["lab"] = folder.resolve() / names["lab"]
-            names.update((name, value) for name, value in instead.items() if name in names)
+@functools.cache
+def cells() -> tuple[list[Cell], list[Cell]]:
+    """The cells of the page, but for exercises and what stands aside: until it comes to other servers, and from there."""
+    code = [cell for cell in Notebook(PAGE).code if cell.id not in ASIDE and not cell.is_exercise]
+    place = next(place for place, cell in enumerate(code) if cell.id == "knock")
+    return code[:place], code[place:]
+
+
+def run(some: list[Cell], names: dict[str, Any]) -> dict[str, Any]:
+    """Run some of the page's cells; return the names, with theirs."""
+    for cell in some:
+        exec(compile(cell.source, f"{PAGE.name} {cell.id}", "exec"), names)
+    return names
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def callers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The names that the page's cells define before it comes to other people's servers."""
+    (set_up, *others), _ = cells()
+    folder = tmp_path_factory.mktemp("page")
+    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+        names = run([set_up], {"__name__": "page_10"})
+        names["lab"] = folder.resolve() / names["lab"]
+        return run(others, names)
+
+
+@pytest.fixture(scope="module")
+def page(callers: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The names that the page's cells define, up to the exercises.
 
     The servers that they set up have run where the notebook did: here it is the tests that start them, and knock.
     """
-    names: dict[str, Any] = {"__name__": "page_10"}
-    folder = tmp_path_factory.mktemp("page")
 
     def idle(*_: object, **__: object) -> Any:
         return contextlib.nullcontext(SimpleNamespace(url="", log=()))
@@ -72,17 +84,19 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()):
             for name in ("servers.uvicorn", "servers.hypercorn", "servers.aiohttp", "programs.serving"):
                 patch.setattr(f"mtlslab.notebook.{name}", idle)
-            run_page(folder, names, "find-out-who", knock=lambda _: [""] * 4)
+            _, (knock, *others) = cells()
+            names = run([knock], dict(callers))
+            names["knock"] = lambda _: [""] * len(names["people"])
+            run([cell for cell in others if cell.id != "find-out-who"], names)
         yield names
 
 
 def test_the_page_goes_on_without_the_packages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    callers: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Where none of the five is installed, each of their cells says how to get it, and the others do without."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in servers.PACKAGES else object())
-    names: dict[str, Any] = {"__name__": "page_10"}
-    run_page(tmp_path, names)
+    names = run(cells()[1], dict(callers))
     said = capsys.readouterr().out
     for package in servers.PACKAGES.values():
         assert f"pip install {package}" in said
