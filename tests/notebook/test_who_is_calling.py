@@ -43,7 +43,7 @@ ASIDE = ("constrained-callers", "silence", "four-doors")
 
 @functools.cache
 def cells() -> tuple[list[Cell], list[Cell]]:
-    """The cells of the page, but for exercises and what stands aside: until it comes to other servers, and from there."""
+    """Return the page's cells until it comes to other servers, and from there; no exercises, and not what is aside."""
     code = [cell for cell in Notebook(PAGE).code if cell.id not in ASIDE and not cell.is_exercise]
     place = next(place for place, cell in enumerate(code) if cell.id == "knock")
     return code[:place], code[place:]

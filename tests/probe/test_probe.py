@@ -74,12 +74,12 @@ def serving(deployment: Deployment, app: App, client_auth: ClientAuth = "require
 
 
 @contextmanager
-def plain(believe: Callable[[Any], Reply | str]) -> Iterator[str]:
+def plain(app: Callable[[Any], Reply | str]) -> Iterator[str]:
     """Serve an application over plain HTTP, as behind a proxy. Yields its URL."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            text = str(believe(SimpleNamespace(headers=self.headers, client=None))).encode()
+            text = str(app(SimpleNamespace(headers=self.headers, client=None))).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
@@ -141,6 +141,10 @@ def test_the_longest_run_keeps_to_its_number(wide_open: WideOpen) -> None:
     """With everything asked for and everything open, no more than 200 requests go out, and none is left untried."""
     assert 150 < wide_open.report.requests < MOST_REQUESTS
     assert len(wide_open.report.probes) > 150
+    assert [probe.attack for probe in wide_open.report.probes if probe.family.startswith("another name")] == [
+        "127.0.0.1 in TLS, the private name in Host",
+        "a session of 127.0.0.1, resumed",
+    ]
 
 
 def test_each_attack_has_a_connection_of_its_own(wide_open: WideOpen) -> None:
@@ -180,7 +184,11 @@ def test_nothing_else_is_blamed(deployment: Deployment, capsys: pytest.CaptureFi
         told = believing("Client-Cert", "X-SSL-Client-Cert")(request)
         return f"{told}, CN=alice" if request.headers.get("X-Client-DN") else str(told)
 
-    with serving(deployment, app) as front, plain(believing("X-ARR-ClientCert")) as direct:
+    def behind(request: Any) -> str:
+        told = "CN=bob" if request.headers.get("Client-Cert") else "nobody"
+        return "CN=alice" if request.headers.get("X-ARR-ClientCert") else told
+
+    with serving(deployment, app) as front, plain(behind) as direct:
         words = ["probe", front.url, *deployment.arguments(), "--direct", direct, "--json"]
         assert main(words) == 1
     found = json.loads(capsys.readouterr().out)
