@@ -182,7 +182,7 @@ def clean_environment(folder: str | os.PathLike[str]) -> dict[str, str]:
     """Return the environment that commands get: what they need to start, with `folder` as their home."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     home = str(Path(folder).resolve())
-    settings = {"PATH": _search_path(), "LC_ALL": "C", "PYTHONUNBUFFERED": "1", "GOGC": "400"}  # Caddy starts sooner
+    settings = {"PATH": _search_path(), "LC_ALL": "C", "PYTHONUNBUFFERED": "1"}
     return kept | dict.fromkeys(_HOME_VARIABLES, home) | settings
 
 
