@@ -418,23 +418,25 @@ def _silence(caller: socket.socket) -> None:
 _LINES, _LETTERS = _for_ever(b"220-more\r\n"), _for_ever(b"a" * 999)
 
 
-# Of postgres and ldap the client speaks first, of the others the server.
-@pytest.mark.parametrize(
-    ("scheme", "say"),
-    [("smtp", _hang_up), ("postgres", _hang_up), ("imap", _hear_and_hang_up), ("ldap", _hear_and_hang_up),
-     ("pop3", _silence), ("postgres", _silence), ("mysql", _all_bytes), ("postgres", _all_bytes), ("smtp", _LINES),
-     ("imap", _LINES), ("mysql", _LETTERS), ("ldap", _LETTERS), ("smtp", _no_in_numbers), ("pop3", _no),
-     ("postgres", lambda caller: caller.sendall(b"S" * 9)), ("imap", lambda caller: caller.sendall(b"S" * 9))],
-)  # fmt: skip
-def test_starttls_with_a_server_that_means_no_good(scheme: str, say: Any, ends: Path) -> None:
+_NO_GOOD: list[tuple[str, Callable[[socket.socket], None]]] = [
+    ("smtp", _hang_up), ("postgres", _hang_up), ("imap", _hear_and_hang_up), ("ldap", _hear_and_hang_up),
+    ("pop3", _silence), ("postgres", _silence), ("mysql", _all_bytes), ("postgres", _all_bytes), ("smtp", _LINES),
+    ("imap", _LINES), ("mysql", _LETTERS), ("ldap", _LETTERS), ("smtp", _no_in_numbers), ("pop3", _no),
+    ("postgres", lambda caller: caller.sendall(b"S" * 9)), ("imap", lambda caller: caller.sendall(b"S" * 9)),
+]  # fmt: skip
+"""Of postgres and ldap the client speaks first, of the others the server."""
+
+
+def test_starttls_with_a_server_that_means_no_good(ends: Path) -> None:
     """Silence, floods, garbage, a no: a finding each time, in time, and nothing that moves a terminal's cursor."""
-    began = time.monotonic()
-    with listening(say) as port:
-        found = mtlslab.diagnose(f"{scheme}://localhost:{port}", cacert=ends / "ca.crt", timeout=0.2)
-    assert not found.healthy
-    assert say not in (_no, _no_in_numbers) or causes(found) == ["starttls-declined"]
-    assert "\x1b" not in repr(found) + found.to_json()
-    assert time.monotonic() - began < 30  # and not for ever
+    for row, (scheme, say) in enumerate(_NO_GOOD):
+        began = time.monotonic()
+        with listening(say) as port:
+            found = mtlslab.diagnose(f"{scheme}://localhost:{port}", cacert=ends / "ca.crt", timeout=0.2)
+        assert not found.healthy, row
+        assert say not in (_no, _no_in_numbers) or causes(found) == ["starttls-declined"]
+        assert "\x1b" not in repr(found) + found.to_json(), row
+        assert time.monotonic() - began < 30, row  # and not for ever
 
 
 _SETTINGS = b"\0\0\x12\4\0\0\0\0\0"
@@ -466,6 +468,10 @@ def test_greetings_of_any_kind(alpn: str, ends: Path) -> None:
             assert "\x1b" not in repr(found) + found.to_json()
 
 
+def _saying(answer: bytes) -> Callable[[ssl.SSLSocket], None]:
+    return lambda tls: tls.sendall(answer)
+
+
 def _mutated(data: bytes, chance: random.Random) -> bytes:
     changed = bytearray(data)
     for _ in range(chance.choice((1, 1, 2, 5))):
@@ -481,21 +487,21 @@ def _mutated(data: bytes, chance: random.Random) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize("seed", range(6))
 @lets_in
-def test_mutated_answers_and_files(seed: int, ends: Path, tmp_path: Path) -> None:
+def test_mutated_answers_and_files(ends: Path, tmp_path: Path) -> None:
     """Whatever is changed in an answer, or in a file, there is a diagnosis, and no key in it."""
-    chance = random.Random(seed)
-    answer = _mutated(OK if seed % 2 else b"HTTP/1.1 401 No\r\nContent-Length: 3\r\n\r\nno!", chance)
-    folder = ends if seed % 3 else Path(shutil.copytree(ends, tmp_path / "ends"))
-    with https(ends, lambda tls: tls.sendall(answer)) as port:
-        if seed % 3 == 0:
-            file = folder / chance.choice(("ca.crt", "client.crt", "client.key"))
-            file.write_bytes(_mutated(file.read_bytes(), chance))
-        found = diagnose(port, folder, timeout=0.3)
-        key = (folder / "client.key").read_text("latin-1").splitlines()
-    assert found.to_json()
-    assert not any(line in repr(found) for line in key if len(line) > 20 and "-----" not in line)
+    for seed in range(6):
+        chance = random.Random(seed)
+        answer = _mutated(OK if seed % 2 else b"HTTP/1.1 401 No\r\nContent-Length: 3\r\n\r\nno!", chance)
+        folder = ends if seed % 3 else Path(shutil.copytree(ends, tmp_path / str(seed)))
+        with https(ends, _saying(answer)) as port:
+            if seed % 3 == 0:
+                file = folder / chance.choice(("ca.crt", "client.crt", "client.key"))
+                file.write_bytes(_mutated(file.read_bytes(), chance))
+            found = diagnose(port, folder, timeout=0.3)
+            key = (folder / "client.key").read_text("latin-1").splitlines()
+        assert found.to_json(), seed
+        assert not any(line in repr(found) for line in key if len(line) > 20 and "-----" not in line), seed
 
 
 def test_every_cause_has_its_sentence_and_its_cure() -> None:
