@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
+from functools import cache
 
 from cryptography import x509
 
@@ -21,16 +22,23 @@ def rehearse(
 
     Returns why each refuses it, None if it does not.
     """
-    ca = CertificateAuthority.create("rehearsal")
-    server = contexts.server_context(ca.issue("localhost", SERVER, names=["localhost"]), client_ca=trusted)
+    ca, credential = _stage()
+    server = contexts.server_context(credential, client_ca=trusted)
     client = contexts.common(ssl.PROTOCOL_TLS_CLIENT, tls_max)
-    contexts.trust(client, [ca.certificate])
+    contexts.trust(client, [ca])
     contexts.show(client, shown)
     strict = _refused(client, server)
     if strict is None:  # then the lenient has nothing to say either
         return None, None
     server.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return _refused(client, server), strict
+
+
+@cache
+def _stage() -> tuple[x509.Certificate, Credential]:
+    """Make what the server shows, and the CA that issued it."""
+    ca = CertificateAuthority.create("rehearsal")
+    return ca.certificate, ca.issue("localhost", SERVER, names=["localhost"])
 
 
 def _refused(client: ssl.SSLContext, server: ssl.SSLContext) -> ssl.SSLCertVerificationError | None:

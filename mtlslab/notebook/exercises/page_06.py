@@ -8,8 +8,8 @@ import socket
 import ssl
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,15 +46,17 @@ class _Failure:
 def who_refused(answer: Any) -> str:
     """A function that tells from the exception alone who said no, tried on connections that have just failed."""
     tells = Guarded(answer, "your function")
-    failures = list(_failures())
-    for failure in random.sample(failures, len(failures)):
-        said = tells(failure.error)
-        expect(
-            said is None or (type(said) is str and said in ("client", "server")),
-            f"your function returns {said!r}; 'client', 'server' or None is wanted",
-        )
-        expect(said == failure.by, f"{failure.what}: your function says {said!r}. {_HINTS[failure.by]}")
-    return f"{len(failures)} connections failed, and your function told each time whose no it was"
+    failed = 0
+    with closing(_failures()) as failures:
+        for failure in failures:
+            failed += 1
+            said = tells(failure.error)
+            expect(
+                said is None or (type(said) is str and said in ("client", "server")),
+                f"your function returns {said!r}; 'client', 'server' or None is wanted",
+            )
+            expect(said == failure.by, f"{failure.what}: your function says {said!r}. {_HINTS[failure.by]}")
+    return f"{failed} connections failed, and your function told each time whose no it was"
 
 
 _HINTS: dict[End | None, str] = {
@@ -64,39 +66,63 @@ _HINTS: dict[End | None, str] = {
 }
 
 
-def _failures() -> Iterator[_Failure]:
-    """Fail in every way, on live servers: the client's own verdicts, alerts of both versions, and what is neither."""
+@dataclass(frozen=True)
+class _Way:
+    """A way to fail. Fields: `what`; `by`; `server`, who is called, by URL; `client`, with which context."""
+
+    what: str
+    by: End | None
+    server: AbstractContextManager[str]
+    client: ssl.SSLContext
+
+
+def _failures() -> Generator[_Failure, None, None]:
+    """Fail in every way, in any order, on live servers; whoever has heard enough goes before the rest is tried."""
     ca, other = CertificateAuthority.create("example-ca"), CertificateAuthority.create("other-ca")
-    year: dict[str, Any] = {"not_before": datetime.now(UTC) - timedelta(days=400), "days": 30}
-    good, friend = ca.issue("localhost", SERVER, names=["localhost"]), ca.issue(fresh_name(), CLIENT)
-    servers = {
+    with _serving(ca.issue("localhost", SERVER, names=["localhost"]), ca) as strict:
+        ways = [*_client_says_no(ca, other), *_server_says_no(ca, other, strict), *_nobody_says_no(ca)]
+        for way in random.sample(ways, len(ways)):
+            with way.server as url:
+                failure = _failed(way, url)
+            yield failure
+
+
+def _client_says_no(ca: CertificateAuthority, other: CertificateAuthority) -> Iterator[_Way]:
+    client = _context(ca, ca.issue(fresh_name(), CLIENT))
+    for what, shown in {
         "a server of an unknown CA": other.issue("localhost", SERVER, names=["localhost"]),
         "a server with another name": ca.issue("example.org", SERVER, names=["example.org"]),
-        "a server whose certificate has expired": ca.issue("localhost", SERVER, names=["localhost"], **year),
+        "a server whose certificate has expired": ca.issue("localhost", SERVER, names=["localhost"], **_last_year()),
         "a server that shows a client's certificate": ca.issue("localhost", CLIENT, names=["localhost"]),
-    }
-    versions: tuple[TLSVersion, ...] = ("1.2", "1.3")
-    with ExitStack() as stack:
-        for what, shown in servers.items():
-            server = stack.enter_context(Server(shown, client_ca=ca.certificate, port=0))
-            yield _failed(what, "client", server.url, _context(ca, friend))
-        strict = stack.enter_context(Server(good, client_ca=ca.certificate, port=0))
-        callers = {
-            "a client without a certificate": None,
-            "a client of an unknown CA": other.issue(fresh_name(), CLIENT),
-            "a client whose certificate has expired": ca.issue(fresh_name(), CLIENT, **year),
-            "a client that shows a server's certificate": good,
-        }
-        for what, caller in callers.items():
-            for tls in versions:
-                yield _failed(f"{what}, TLS {tls}", "server", strict.url, _context(ca, caller, tls))
-        for what, answer in _RUDE.items():
-            url = stack.enter_context(_rude(answer))
-            yield _failed(what, None, url, _context(ca, friend), timeout=0.3 if what == _SILENT else 60)
-        for name, code in _ALERTS.items():
-            url = stack.enter_context(_rude(_says(b"\x15\x03\x03\0\2\2" + bytes([code]))))
-            yield _failed(f"a server that says {name}", "server", url, _context(ca, friend))
-    yield _failed("a port where nobody listens", None, strict.url, _context(ca, friend))
+    }.items():
+        yield _Way(what, "client", _serving(shown, ca), client)
+
+
+def _server_says_no(ca: CertificateAuthority, other: CertificateAuthority, strict: str) -> Iterator[_Way]:
+    """With alerts of both versions, and with some that name no certificate."""
+    for what, shown in {
+        "a client without a certificate": None,
+        "a client of an unknown CA": other.issue(fresh_name(), CLIENT),
+        "a client whose certificate has expired": ca.issue(fresh_name(), CLIENT, **_last_year()),
+        "a client that shows a server's certificate": ca.issue("localhost", SERVER, names=["localhost"]),
+    }.items():
+        for tls in contexts.TLS_VERSIONS:
+            yield _Way(f"{what}, TLS {tls}", "server", nullcontext(strict), _context(ca, shown, tls))
+    client = _context(ca, None)
+    for name, code in _ALERTS.items():
+        alert = _rude(_says(b"\x15\x03\x03\0\2\2" + bytes([code])))
+        yield _Way(f"a server that says {name}", "server", alert, client)
+
+
+def _nobody_says_no(ca: CertificateAuthority) -> Iterator[_Way]:
+    client = _context(ca, ca.issue(fresh_name(), CLIENT))
+    for what, answer in _RUDE.items():
+        yield _Way(what, None, _rude(answer), client)
+    yield _Way("a port where nobody listens", None, _deaf(), client)
+
+
+def _last_year() -> dict[str, Any]:
+    return {"not_before": datetime.now(UTC) - timedelta(days=400), "days": 30}
 
 
 def _context(ca: CertificateAuthority, shown: Credential | None, tls_max: TLSVersion | None = None) -> ssl.SSLContext:
@@ -107,12 +133,12 @@ def _context(ca: CertificateAuthority, shown: Credential | None, tls_max: TLSVer
     return context
 
 
-def _failed(what: str, by: End | None, url: str, context: ssl.SSLContext, timeout: float = 60) -> _Failure:
+def _failed(way: _Way, url: str) -> _Failure:
     try:
-        httpx.get(url, verify=context, trust_env=False, timeout=timeout)
+        httpx.get(url, verify=way.client, trust_env=False, timeout=0.3 if way.what == _SILENT else 60)
     except httpx.TransportError as error:
-        return _Failure(what, by, error.with_traceback(None))  # which leads to `by`
-    raise AssertionError(f"{what}: the request succeeded")
+        return _Failure(way.what, way.by, error.with_traceback(None))  # which leads to `by`
+    raise AssertionError(f"{way.what}: the request succeeded")
 
 
 _ALERTS = {"handshake_failure": 40, "access_denied": 49, "insufficient_security": 71, "internal_error": 80}
@@ -129,6 +155,21 @@ _RUDE: dict[str, Callable[[socket.socket], object]] = {
     "a server that speaks HTTP without TLS": _says(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
     _SILENT: lambda caller: caller.recv(4096) and caller.recv(1),
 }
+
+
+@contextmanager
+def _serving(shown: Credential, ca: CertificateAuthority) -> Iterator[str]:
+    """Run a server that shows a certificate, and trusts the CA for clients."""
+    with Server(shown, client_ca=ca.certificate, port=0) as server:
+        yield server.url
+
+
+@contextmanager
+def _deaf() -> Iterator[str]:
+    """Hold a port, and do not listen."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        yield f"https://localhost:{deaf.getsockname()[1]}"
 
 
 @contextmanager

@@ -106,10 +106,10 @@ def _handshakes() -> Iterator[Case]:
     thief = shake(Credential(first.certificate, new_private_key()))
     copied, old = shake(*_with_a_copy_of(first)), shake(Credential(second.certificate, new_private_key()), tls="1.2")
     pointing = Credential(altered(second.certificate, other.private_key), second.private_key)
-    sent_again, somebodys = _with_proof_of(later, honest), _with_proof_of(shake(second), honest)
-    for name in ("an honest client", "another honest client"):
-        shown = first if name == "an honest client" else second
-        yield Case(name, True, "an honest client would be sent away", (shake(shown), ca.certificate))
+    another = shake(second)
+    sent_again, somebodys = _with_proof_of(later, honest), _with_proof_of(another, honest)
+    for name, transcript in (("an honest client", later), ("another honest client", another)):
+        yield Case(name, True, "an honest client would be sent away", (transcript, ca.certificate))
     for name, lets, transcript in (
         ("a thief with a copied certificate", "whoever has seen a certificate is its owner", thief),
         ("an old proof, sent again", "whoever has recorded one is the client", sent_again),
