@@ -183,7 +183,7 @@ SHOWN = ("nothing", "good", "foreign", "wrong-purpose", "expired", "not-yet-vali
 each_tls = pytest.mark.parametrize("tls", TLS_VERSIONS)
 SERVER_UNTRUSTED = [(shown, False, tls) for shown in ("nothing", "good", "expired") for tls in TLS_VERSIONS]
 ROWS = [*((shown, True, tls) for shown in SHOWN for tls in TLS_VERSIONS), *SERVER_UNTRUSTED]
-"""Whom the client trusts not it never shows anything: three kinds of callers stand for all of them there."""
+"""To a server that it does not trust a client has shown nothing yet: three callers stand for all of them there."""
 
 
 @pytest.fixture(scope="module")
