@@ -34,17 +34,15 @@ def test_a_table_is_markdown_in_jupyterlab() -> None:
     assert shown._repr_markdown_().splitlines() == ["| who | allowed |", "| --- | --- |", "| client | yes |"]
 
 
-@pytest.mark.parametrize(
-    "text", ["a|b", "*a*", "_a_", "<b>a</b>", "`a`", "a\\|b", "a\nb", "[a](b)", "$a$", "&lt;", "~~a~~"]
-)
-def test_no_text_breaks_a_markdown_table(text: str) -> None:
+def test_no_text_breaks_a_markdown_table() -> None:
     """A certificate's name cannot add a cell or a line, be drawn as something else, or become a link."""
-    lines = display.table(("name",), [(text,)])._repr_markdown_().splitlines()
-    assert len(lines) == 3
-    cell = lines[2].removeprefix("| ").removesuffix(" |")
-    bare = re.sub(r"\\.", "", cell)
-    assert not re.search(r"[|*_<`\\$&]|\]\(|~~", bare), cell
-    assert re.sub(r"\\(.)", r"\1", cell) == text.replace("\n", " ")
+    for text in ("a|b", "*a*", "_a_", "<b>a</b>", "`a`", "a\\|b", "a\nb", "[a](b)", "$a$", "&lt;", "~~a~~"):
+        lines = display.table(("name",), [(text,)])._repr_markdown_().splitlines()
+        assert len(lines) == 3, text
+        cell = lines[2].removeprefix("| ").removesuffix(" |")
+        bare = re.sub(r"\\.", "", cell)
+        assert not re.search(r"[|*_<`\\$&]|\]\(|~~", bare), cell
+        assert re.sub(r"\\(.)", r"\1", cell) == text.replace("\n", " ")
 
 
 def hostile_texts(random: Random, count: int) -> Iterator[str]:
@@ -93,9 +91,9 @@ def assert_harmless(shown: display.Table) -> None:
 
 
 def test_no_text_leaves_its_cell() -> None:
-    """Of 500 texts none ends a row, adds a cell or reaches the terminal, in a heading or under it."""
+    """Of 200 texts none ends a row, adds a cell or reaches the terminal, in a heading or under it."""
     random = Random(11)
-    for text in hostile_texts(random, 500):
+    for text in hostile_texts(random, 200):
         assert_harmless(display.Table((text, "b"), ((text, "x"), ("y", text))))
 
 
@@ -140,11 +138,11 @@ def damaged(der: bytes, random: Random, count: int) -> Iterator[bytes]:
 
 
 @pytest.mark.filterwarnings("ignore:Parsed a serial number")
-def test_a_thousand_damaged_certificates_are_shown(ca: CertificateAuthority) -> None:
+def test_damaged_certificates_are_shown(ca: CertificateAuthority) -> None:
     """Whatever a certificate holds that can be parsed at all, it is shown, or the part named that cannot be read."""
     issued = ca.issue("client", CLIENT, names=["client.example.org", "127.0.0.1", "urn:a:b"]).certificate
     der, said = issued.public_bytes(serialization.Encoding.DER), list[str]()
-    for changed in damaged(der, Random(11), 1000):
+    for changed in damaged(der, Random(11), 400):
         try:
             certificate = x509.load_der_x509_certificate(changed)
         except (ValueError, x509.InvalidVersion):
@@ -157,7 +155,7 @@ def test_a_thousand_damaged_certificates_are_shown(ca: CertificateAuthority) -> 
     assert said[0].startswith("(unreadable: Duplicate")
     assert said[1].startswith("(unreadable: x400Address")
     assert said[2] == "(unreadable)"
-    assert len(said) > 100
+    assert len(said) > 40
 
 
 def test_a_key_of_an_unknown_kind_is_shown_as_such() -> None:
@@ -175,12 +173,12 @@ def test_a_row_has_as_many_cells_as_there_are_headings() -> None:
         display.table(("a", "b"), [("only one",)])
 
 
-@pytest.mark.parametrize("minutes", [0, 4, 6, 60])
-def test_a_slow_reader_is_shown_the_same_validity(ca: CertificateAuthority, minutes: int) -> None:
+def test_a_slow_reader_is_shown_the_same_validity(ca: CertificateAuthority) -> None:
     """Whoever signs an hour after the CA was made sees 365 days, too, although the certificate ends with the CA."""
-    begin = ca.certificate.not_valid_before_utc + timedelta(minutes=minutes)
-    issued = ca.issue("client", CLIENT, not_before=begin).certificate
-    assert re.search(r"validity +365 days", repr(display.certificate(issued)))
+    for minutes in (0, 4, 6, 60):
+        begin = ca.certificate.not_valid_before_utc + timedelta(minutes=minutes)
+        issued = ca.issue("client", CLIENT, not_before=begin).certificate
+        assert re.search(r"validity +365 days", repr(display.certificate(issued))), minutes
 
 
 def test_a_certificate_is_shown_without_what_varies(ca: CertificateAuthority) -> None:

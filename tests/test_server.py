@@ -932,7 +932,7 @@ def test_who_comes_as_the_server_stops_is_not_lost(serve: Serve) -> None:
     """No transport is left behind unclosed: from Python 3.14 on that prints an error of asyncio's, in any cell."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ResourceWarning)
-        for _ in range(20):
+        for _ in range(12):
             server = serve()
             for _ in range(2):
                 socket.create_connection(("127.0.0.1", server.port or 0)).close()
