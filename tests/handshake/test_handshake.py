@@ -3,11 +3,9 @@
 import contextlib
 import datetime
 import inspect
-import os
 import random
 import socket
 import ssl
-import subprocess
 import sys
 import tempfile
 import threading
@@ -37,6 +35,7 @@ from mtlslab.profiles import CLIENT, SERVER
 from mutants import mutants
 
 KEY_TYPES: tuple[KeyType, ...] = ("ec-p256", "rsa-2048", "ed25519")
+VERSIONS: tuple[TLSVersion, ...] = ("1.2", "1.3")
 
 
 P = ParamSpec("P")
@@ -139,25 +138,25 @@ def test_mutual_tls12() -> None:
     ]
 
 
-@pytest.mark.parametrize("tls", ["1.2", "1.3"])
-def test_who_sees_whose_certificate(tls: TLSVersion) -> None:
+def test_who_sees_whose_certificate() -> None:
     """TLS 1.2 shows both certificates to whoever listens, TLS 1.3 neither."""
-    certificates = [m for m in mutual(tls).messages if m.name == "Certificate"]
-    assert [m.sender for m in certificates] == ["server", "client"]
-    assert {m.encrypted for m in certificates} == {tls == "1.3"}
+    for tls in VERSIONS:
+        certificates = [m for m in mutual(tls).messages if m.name == "Certificate"]
+        assert [m.sender for m in certificates] == ["server", "client"]
+        assert {m.encrypted for m in certificates} == {tls == "1.3"}
 
 
-@pytest.mark.parametrize("tls", ["1.2", "1.3"])
-def test_resumption_sends_no_certificate(tls: TLSVersion) -> None:
+def test_resumption_sends_no_certificate() -> None:
     """A resumed handshake proves nothing anew: it has no Certificate and no CertificateVerify."""
-    first = mutual(tls)
-    second = first.resume()
-    assert (first.resumed, second.resumed) == (False, True)
-    assert not {"Certificate", "CertificateVerify", "CertificateRequest"} & set(names(second))
-    assert (second.client_error, second.server_error) == (None, None)
+    for tls in VERSIONS:
+        first = mutual(tls)
+        second = first.resume()
+        assert (first.resumed, second.resumed) == (False, True)
+        assert not {"Certificate", "CertificateVerify", "CertificateRequest"} & set(names(second)), tls
+        assert (second.client_error, second.server_error) == (None, None), tls
 
 
-@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize("tls", VERSIONS)
 def test_a_client_revoked_in_between_resumes_all_the_same(tls: TLSVersion) -> None:
     """The CRL that refuses a full handshake is never looked at in a resumed one."""
     ca, client = authority(), client_credential()
@@ -226,6 +225,9 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str | dict[str, str]]] = {
     "server unknown": ({"server_ca": lambda: authority("other-ca").certificate}, "client", "unknown_ca"),
     "wrong host": ({"server_name": "example.org"}, "client", "bad_certificate"),
 }
+REFUSED: list[tuple[str, TLSVersion]] = [(fault, "1.3") for fault in REFUSALS]
+REFUSED += [("no certificate", "1.2"), ("expired", "1.2"), ("server unknown", "1.2")]
+"""Each refusal, and under TLS 1.2, where alerts are in the clear, one of each kind."""
 
 
 def refused(fault: str, tls: TLSVersion) -> Transcript:
@@ -235,29 +237,28 @@ def refused(fault: str, tls: TLSVersion) -> Transcript:
     return record(server_credential(), authority().certificate, tls=tls, **options)
 
 
-@pytest.mark.parametrize("tls", ["1.2", "1.3"])
-@pytest.mark.parametrize("fault", REFUSALS)
-def test_a_refusal_is_recorded_up_to_its_alert(fault: str, tls: TLSVersion) -> None:
+def test_a_refusal_is_recorded_up_to_its_alert() -> None:
     """The alert is the last message; its sender is who refused; both ends' own errors are kept."""
-    _, by, alert = REFUSALS[fault]
-    transcript = refused(fault, tls)
-    assert transcript.refused_by == by
-    assert transcript.alert == (alert if isinstance(alert, str) else alert[tls])
-    assert transcript.messages[-1].name == "Alert"
-    assert isinstance(transcript.client_error, ssl.SSLError)
-    assert isinstance(transcript.server_error, ssl.SSLError)
-    with pytest.raises(ValueError, match="nothing to resume"):
-        transcript.resume()
+    for fault, tls in REFUSED:
+        _, by, alert = REFUSALS[fault]
+        transcript = refused(fault, tls)
+        assert transcript.refused_by == by, (fault, tls)
+        assert transcript.alert == (alert if isinstance(alert, str) else alert[tls]), (fault, tls)
+        assert transcript.messages[-1].name == "Alert", (fault, tls)
+        assert isinstance(transcript.client_error, ssl.SSLError), (fault, tls)
+        assert isinstance(transcript.server_error, ssl.SSLError), (fault, tls)
+        with pytest.raises(ValueError, match="nothing to resume"):
+            transcript.resume()
 
 
-@pytest.mark.parametrize("tls", ["1.2", "1.3"])
-def test_optional_lets_in_a_client_that_answers_with_nothing(tls: TLSVersion) -> None:
+def test_optional_lets_in_a_client_that_answers_with_nothing() -> None:
     """A CertificateRequest is answered even so: with a Certificate message that holds no certificate."""
-    transcript = record(server_credential(), authority().certificate, tls=tls, client_auth="optional")
-    assert transcript.alert is None
-    assert transcript.message("Certificate", "client").fields["certificates"] == ()
-    with pytest.raises(LookupError, match="no CertificateVerify from the client; it has ClientHello"):
-        transcript.message("CertificateVerify", "client")
+    for tls in VERSIONS:
+        transcript = record(server_credential(), authority().certificate, tls=tls, client_auth="optional")
+        assert transcript.alert is None
+        assert transcript.message("Certificate", "client").fields["certificates"] == ()
+        with pytest.raises(LookupError, match="no CertificateVerify from the client; it has ClientHello"):
+            transcript.message("CertificateVerify", "client")
 
 
 # --- what stands in them ----------------------------------------------------------------------------
@@ -284,13 +285,13 @@ def test_fields() -> None:
     assert not any(name.startswith("0x") for name in hello["extensions"])
 
 
-@pytest.mark.parametrize("tls", ["1.2", "1.3"])
-def test_pythons_server_names_no_ca(tls: TLSVersion) -> None:
+def test_pythons_server_names_no_ca() -> None:
     """Python's ssl sends no CA names in its CertificateRequest, whatever it trusts."""
-    assert mutual(tls).message("CertificateRequest").fields["ca_names"] == ()
+    for tls in VERSIONS:
+        assert mutual(tls).message("CertificateRequest").fields["ca_names"] == ()
 
 
-@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize("tls", VERSIONS)
 def test_every_byte_is_accounted_for(tls: TLSVersion) -> None:
     """The records put together are the flights, and every record belongs to a message."""
     transcript = mutual(tls)
@@ -358,15 +359,13 @@ def check_certificate_verify(transcript: Transcript, sender: str) -> None:
 
 
 @pytest.mark.parametrize("key_type", KEY_TYPES)
-@pytest.mark.parametrize("sender", ["client", "server"])
-def test_certificate_verify_tls13(sender: str, key_type: KeyType) -> None:
-    """The opened CertificateVerify is a signature over the opened messages before it (RFC 8446 §4.4.3)."""
-    check_certificate_verify(mutual("1.3", key_type), sender)
+def test_certificate_verify(key_type: KeyType) -> None:
+    """The opened CertificateVerify is a signature over the opened messages before it (RFC 8446 §4.4.3).
 
-
-@pytest.mark.parametrize("key_type", KEY_TYPES)
-def test_certificate_verify_tls12(key_type: KeyType) -> None:
-    """TLS 1.2 signs the messages themselves (RFC 5246 §7.4.8)."""
+    TLS 1.2 signs the messages themselves (RFC 5246 §7.4.8), and the server has another message for it.
+    """
+    check_certificate_verify(mutual("1.3", key_type), "client")
+    check_certificate_verify(mutual("1.3", key_type), "server")
     check_certificate_verify(mutual("1.2", key_type), "client")
 
 
@@ -376,11 +375,11 @@ def test_certificate_verify_after_a_retry() -> None:
     check_certificate_verify(retried(), "client")
 
 
-@pytest.mark.parametrize("tls", ["1.2", "1.3"])
-def test_a_stolen_certificate_does_not_verify(tls: TLSVersion) -> None:
+def test_a_stolen_certificate_does_not_verify() -> None:
     """A copied certificate without its key signs nothing that its public key would verify."""
-    with pytest.raises(InvalidSignature):
-        check_certificate_verify(refused("stolen", tls), "client")
+    for tls in VERSIONS:
+        with pytest.raises(InvalidSignature):
+            check_certificate_verify(refused("stolen", tls), "client")
 
 
 def test_finished_tls13() -> None:
@@ -415,37 +414,6 @@ def test_key_schedule_of_rfc_8448() -> None:
     assert keys.iv == bytes.fromhex("5d313eb2671276ee13000b30")
 
 
-SUITE_PROGRAM = """
-from mtlslab import CertificateAuthority
-from mtlslab.handshake import record
-from mtlslab.profiles import CLIENT, SERVER
-ca = CertificateAuthority.create("example-ca", days=1)
-server, client = ca.issue("localhost", SERVER, names=["localhost"]), ca.issue("client", CLIENT)
-transcript = record(server, ca.certificate, client)
-print(transcript.cipher_suite, transcript.message("Certificate", "client").opened, transcript.alert)
-"""
-
-
-def test_another_suite_of_tls13(tmp_path: Path) -> None:
-    """The suite that is least like the usual one is opened, too; the agreement with openssl is about all of them.
-
-    Before Python 3.15 only OpenSSL's configuration can choose them, when a process begins.
-    """
-    configuration, suite = tmp_path / "openssl.cnf", "TLS_CHACHA20_POLY1305_SHA256"
-    configuration.write_text(
-        f"openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n[c]\nCiphersuites = {suite}\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", SUITE_PROGRAM],
-        env={**os.environ, "OPENSSL_CONF": str(configuration), "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.stdout.split() == [suite, "True", "None"], done.stderr
-
-
 # --- records and messages that do not coincide ----------------------------------------------------------
 
 
@@ -472,7 +440,7 @@ def recut(transcript: Transcript, size: int, zeros: int = 0) -> list[Flight]:
     return [transcript.flights[0], Flight("server", hello + cut), *transcript.flights[2:]]
 
 
-@pytest.mark.parametrize("size", [1, 3, 100, 16000])
+@pytest.mark.parametrize("size", [1, 100, 16000])
 def test_messages_over_several_records_and_several_in_one(size: int) -> None:
     """However the sender cuts its messages into records, the messages are the same (RFC 8446 §5.1)."""
     again = Transcript.from_bytes(recut(mutual(), size, zeros=7), mutual().keylog)
@@ -635,12 +603,12 @@ def mutations(original: bytes, rng: random.Random) -> bytes:
 
 @pytest.mark.parametrize("kind", ["1.3", "1.2", "retried", "in the clear"])
 def test_mutated_handshakes(kind: str) -> None:
-    """A hundred spoiled transcripts of each kind: each is read and shown, or refused with TranscriptError."""
+    """Fifty spoiled transcripts of each kind: each is read and shown, or refused with TranscriptError."""
     rng = random.Random(kind)
     source = {"1.3": mutual, "1.2": lambda: mutual("1.2"), "retried": retried, "in the clear": mutual}[kind]()
     keylog = "" if kind == "in the clear" else source.keylog
     refusals = 0
-    for _ in range(100):
+    for _ in range(50):
         flights = list(source.flights)
         n = rng.randrange(len(flights))
         flights[n] = Flight(flights[n].sender, mutations(flights[n].data, rng))
@@ -653,10 +621,10 @@ def test_mutated_handshakes(kind: str) -> None:
         assert error is None or 0 <= error.record <= len(source.records) + 40
         assert error is None or error.offset >= 0
         assert again is None or again._repr_mimebundle_()
-    assert refusals > 20
+    assert refusals > 10
 
 
-@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize("tls", VERSIONS)
 def test_mutated_messages(tls: TLSVersion) -> None:
     """A thousand spoiled messages, beneath the encryption: each is read or refused with TranscriptError."""
     rng = random.Random(tls)
@@ -677,20 +645,18 @@ def test_mutated_messages(tls: TLSVersion) -> None:
 # --- showing ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tls", ["1.2", "1.3"])
-@pytest.mark.parametrize("fault", [None, "no certificate"])
-def test_shown_the_same_on_every_run(fault: str, tls: TLSVersion) -> None:
+@pytest.mark.parametrize("tls", VERSIONS)
+def test_shown_the_same_on_every_run(tls: TLSVersion) -> None:
     """Diagram and text hold names and verdicts, and nothing that varies."""
 
-    def show() -> dict[str, str]:
-        if fault:
-            return refused(fault, tls)._repr_mimebundle_()
-        return record(server_credential(), authority().certificate, client_credential(), tls)._repr_mimebundle_()
+    def accepted() -> Transcript:
+        return record(server_credential(), authority().certificate, client_credential(), tls)
 
-    shown = show()
-    assert all(show() == shown for _ in range(3))
-    assert set(shown) == {"text/vnd.mermaid", "text/plain"}
-    assert all(word in shown["text/vnd.mermaid"] for word in ("accTitle", "accDescr"))
+    for recorded in (accepted, partial(refused, "no certificate", tls)):
+        shown = recorded()._repr_mimebundle_()
+        assert all(recorded()._repr_mimebundle_() == shown for _ in range(2))
+        assert set(shown) == {"text/vnd.mermaid", "text/plain"}
+        assert all(word in shown["text/vnd.mermaid"] for word in ("accTitle", "accDescr"))
 
 
 def test_a_refusal_is_a_crossed_arrow() -> None:
@@ -720,7 +686,7 @@ def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     record(server_credential(), authority().certificate, client_credential()).resume()
     refused("no certificate", "1.2")
     with pytest.raises(errors.KeyMismatch):
-        record(Credential(server_credential().certificate, new_private_key("rsa-2048")))
+        record(Credential(server_credential().certificate, new_private_key("ed25519")))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -772,7 +738,7 @@ def test_wireshark_writes_both_files_or_neither(tmp_path: Path, monkeypatch: pyt
     assert sorted(tmp_path.iterdir()) == sorted(files)
 
 
-@pytest.mark.parametrize("tls", ["1.2", "1.3"])
+@pytest.mark.parametrize("tls", VERSIONS)
 def test_record_from_a_server_on_the_network(tls: TLSVersion) -> None:
     """A real server's handshake is recorded from the client's end, its reply and its refusal too."""
     ca = authority().certificate
@@ -881,7 +847,7 @@ def test_resumptions_at_once_are_recorded_one_after_the_other() -> None:
     """Threads that resume the same handshake at the same time all get their recording, and the process goes on."""
     first = record(server_credential(), authority().certificate, client_credential())
     with ThreadPoolExecutor(8) as threads:
-        again = list(threads.map(lambda _: first.resume(), range(24)))
+        again = list(threads.map(lambda _: first.resume(), range(16)))
     assert all(transcript.resumed and transcript.alert is None for transcript in again)
 
 
@@ -895,35 +861,35 @@ BAD_OPTIONS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("option", "options"), BAD_OPTIONS)
-def test_an_option_that_cannot_be_used_is_named(option: str, options: dict[str, Any]) -> None:
+def test_an_option_that_cannot_be_used_is_named() -> None:
     """What Python or OpenSSL does not take is the caller's error, and named."""
-    with pytest.raises(errors.OptionRefused) as refused:
-        record(server_credential(), authority().certificate, **options)
-    assert refused.value.option == option
+    for option, options in BAD_OPTIONS:
+        with pytest.raises(errors.OptionRefused) as refused:
+            record(server_credential(), authority().certificate, **options)
+        assert refused.value.option == option, options
 
 
-@pytest.mark.parametrize(
-    ("option", "options"),
-    [
-        *(("port", {"port": port}) for port in (0, 65536, -1, "443", None)),
-        *(("host", {"host": host}) for host in (7, "x" * 300)),
-        *(("timeout", {"timeout": timeout}) for timeout in (0, -1, "5", float("nan"))),
-        ("server_name", {"server_name": ""}),
-    ],
-)
-def test_an_address_that_cannot_be_dialled_is_named(option: str, options: dict[str, Any]) -> None:
+BAD_ADDRESSES: list[tuple[str, dict[str, Any]]] = [
+    *(("port", {"port": port}) for port in (0, 65536, -1, "443", None)),
+    *(("host", {"host": host}) for host in (7, "x" * 300)),
+    *(("timeout", {"timeout": timeout}) for timeout in (0, -1, "5", float("nan"))),
+    ("server_name", {"server_name": ""}),
+]
+
+
+def test_an_address_that_cannot_be_dialled_is_named() -> None:
     """The same of `record_from`."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = {"host": "127.0.0.1", "port": listener.getsockname()[1]}
-        with pytest.raises(errors.OptionRefused) as refused:
-            record_from(**{**address, "server_ca": authority().certificate, **options})
-    assert refused.value.option == option
+        address = {"host": "127.0.0.1", "port": listener.getsockname()[1], "server_ca": authority().certificate}
+        for option, options in BAD_ADDRESSES:
+            with pytest.raises(errors.OptionRefused) as refused:
+                record_from(**{**address, **options})
+            assert refused.value.option == option, options
 
 
-@pytest.mark.parametrize(("number", "alert"), [(0, None), (90, None), (117, "general_error"), (127, "0x007f")])
-def test_who_says_goodbye_does_not_refuse(number: int, alert: str | None) -> None:
+def test_who_says_goodbye_does_not_refuse() -> None:
     """Every alert but close_notify and user_canceled ends a handshake as an error, with a name or without."""
     hello = mutual().flights[0]
-    heard = Transcript.from_bytes([hello, Flight("server", b"\x15\x03\x03\x00\x02\x02" + bytes([number]))])
-    assert (heard.alert, heard.refused_by) == (alert, alert and "server")
+    for number, alert in ((0, None), (90, None), (117, "general_error"), (127, "0x007f")):
+        heard = Transcript.from_bytes([hello, Flight("server", b"\x15\x03\x03\x00\x02\x02" + bytes([number]))])
+        assert (heard.alert, heard.refused_by) == (alert, alert and "server")

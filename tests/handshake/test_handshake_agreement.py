@@ -17,6 +17,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import IO
 
@@ -24,7 +25,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from test_handshake import (
     KEY_TYPES,
-    REFUSALS,
+    REFUSED,
+    VERSIONS,
     authority,
     client_credential,
     mutual,
@@ -35,7 +37,6 @@ from test_handshake import (
     server_credential,
 )
 
-from mtlslab.contexts import TLSVersion
 from mtlslab.handshake import Flight, Message, Transcript, codepoints, record_from
 from mtlslab.handshake.capture import pcap
 
@@ -83,13 +84,9 @@ TALKS = {
     "mutual, key update": Talk(ASK, SHOW, typed=("K\n", "Q\n")),
     **{
         suite: Talk([*ASK, "-ciphersuites", suite, *WEAK], [*SHOW, "-ciphersuites", suite, *WEAK])
-        for suite in (s.name for code, s in codepoints.CIPHER_SUITES.items() if code >> 8 == 0x13 and code != 0x1302)
+        for suite in (codepoints.CIPHER_SUITES[code].name for code in (0x1301, 0x1303, 0x1305))
     },
     "mutual ed25519, 1.2": Talk(ASK, SHOW, "ed25519", tls="1_2"),
-    "no certificate, 1.2": Talk(ASK, tls="1_2"),
-    "server unknown, 1.2": Talk((), ["-CAfile", "other.crt"], tls="1_2"),
-    "resumed, 1.2": Talk(ASK, SHOW, tls="1_2", twice=True),
-    "short records, 1.2": Talk(ASK, [*SHOW, "-maxfraglen", "512"], tls="1_2"),
     "mutual chacha, 1.2": Talk(ASK, [*SHOW, "-cipher", "ECDHE-ECDSA-CHACHA20-POLY1305"], tls="1_2"),
     "one-way ccm, 1.2": Talk(["-cipher", "ECDHE-ECDSA-AES128-CCM"], ["-cipher", "ECDHE-ECDSA-AES128-CCM"], tls="1_2"),
     "aria, 1.2": Talk(
@@ -101,6 +98,7 @@ TALKS = {
     "rsa without dhe, 1.2": Talk((), ["-cipher", "AES256-GCM-SHA384"], "rsa-2048", tls="1_2"),
     "cbc, 1.2": Talk(ASK, [*SHOW, "-cipher", "ECDHE-ECDSA-AES256-SHA384"], tls="1_2"),
 }
+"""All that has a way of its own to be read. Refusals and resumptions under TLS 1.2 we record ourselves, for tshark."""
 UNOPENED = {"cbc, 1.2", "aria, 1.2"}
 
 
@@ -238,15 +236,14 @@ SAVED = "mutual 1.3 ed25519"
 
 def recorded() -> dict[str, Transcript]:
     """Recordings of this package, of every kind."""
-    versions: tuple[TLSVersion, ...] = ("1.2", "1.3")
     return {
         "retried": retried(),
         "recut": Transcript.from_bytes(recut(mutual(), 300), mutual().keylog),
         "in one record": Transcript.from_bytes(recut(mutual(), 16000), mutual().keylog),
-        **{f"one-way {tls}": one_way(tls) for tls in versions},
-        **{f"mutual {tls} {key}": mutual(tls, key) for tls in versions for key in KEY_TYPES},
-        **{f"resumed {tls}": mutual(tls).resume() for tls in versions},
-        **{f"{fault} {tls}": refused(fault, tls) for tls in versions for fault in REFUSALS},
+        **{f"one-way {tls}": one_way(tls) for tls in VERSIONS},
+        **{f"mutual {tls} {key}": mutual(tls, key) for tls in VERSIONS for key in KEY_TYPES},
+        **{f"resumed {tls}": mutual(tls).resume() for tls in VERSIONS},
+        **{f"{fault} {tls}": refused(fault, tls) for fault, tls in REFUSED},
     }
 
 
@@ -254,18 +251,18 @@ def recorded() -> dict[str, Transcript]:
 
 
 @needs_openssl
-@pytest.mark.parametrize("name", TALKS)
-def test_agrees_with_openssl(heard: dict[str, Heard], name: str) -> None:
+def test_agrees_with_openssl(heard: dict[str, Heard]) -> None:
     """Every message that an end says it sent is the one we read, byte for byte, and there are no others."""
-    transcript = Transcript.from_bytes(heard[name].flights, heard[name].keylog)
-    for sender in ("client", "server"):
+    for name, sender in product(TALKS, ("client", "server")):
+        transcript = Transcript.from_bytes(heard[name].flights, heard[name].keylog)
         mine = [m for m in transcript.messages if m.sender == sender and m.content_type != "application_data"]
         theirs = heard[name].sent[sender]
         if TALKS[name].twice:
             theirs = theirs[-len(mine) :]
-        assert [m.name.replace("HelloRetryRequest", "ServerHello") for m in mine] == [kind for kind, _ in theirs]
-        assert [m.raw for m in mine if m.opened] == [raw for m, (_, raw) in zip(mine, theirs, strict=True) if m.opened]
-        assert all(m.opened for m in mine) or name in UNOPENED
+        assert [m.name.replace("HelloRetryRequest", "ServerHello") for m in mine] == [kind for kind, _ in theirs], name
+        opened = [m.raw for m in mine if m.opened]
+        assert opened == [raw for m, (_, raw) in zip(mine, theirs, strict=True) if m.opened], name
+        assert all(m.opened for m in mine) or name in UNOPENED, name
 
 
 @needs_openssl
@@ -282,9 +279,8 @@ def test_the_talks_are_what_their_names_say(heard: dict[str, Heard]) -> None:
     assert (read["server unknown"].refused_by, read["server unknown"].alert) == ("client", "unknown_ca")
     assert read["one-way, another group"].message("HelloRetryRequest").sender == "server"
     assert len(read["short records"].message("Certificate", "server").records) > 1
-    assert len(read["short records, 1.2"].message("Certificate", "client").records) > 1
     assert {m.sender for m in read["mutual, key update"].messages if m.name == "KeyUpdate"} >= {"client"}
-    assert all(read[name].resumed for name in ("resumed", "resumed, 1.2"))
+    assert read["resumed"].resumed
     assert read["mutual, key update"].message("CertificateRequest").fields["ca_names"] == ("CN=example-ca",)
     assert read["mutual chacha, 1.2"].message("CertificateRequest").fields["ca_names"] == ("CN=example-ca",)
     assert not any(m.name == "CertificateRequest" for n in read if "one-way" in n for m in read[n].messages)
@@ -415,7 +411,6 @@ def test_a_node_server_names_its_cas(tmp_path: Path) -> None:
     assert NODE
     authority().save(tmp_path)
     server_credential().save(tmp_path, "server")
-    versions: tuple[TLSVersion, ...] = ("1.2", "1.3")
     with subprocess.Popen([NODE, "-e", NODE_SERVER], cwd=tmp_path, stdout=subprocess.PIPE, text=True) as node:
         try:
             assert node.stdout
@@ -431,11 +426,11 @@ def test_a_node_server_names_its_cas(tmp_path: Path) -> None:
                     say=b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
                     linger=5,
                 )
-                for tls in versions
+                for tls in VERSIONS
             ]
         finally:
             node.kill()
-    for transcript, tls in zip(transcripts, versions, strict=True):
+    for transcript, tls in zip(transcripts, VERSIONS, strict=True):
         assert transcript.tls_version == f"TLSv{tls}"
         assert transcript.message("CertificateRequest").fields["ca_names"] == ("CN=example-ca",)
         assert any(m.raw.endswith(b"Hello World\n") for m in transcript.messages if m.name == "ApplicationData")
