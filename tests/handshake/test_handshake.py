@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from mtlslab import CertificateAuthority, Credential, Server, errors, failures, new_private_key
+from mtlslab import CertificateAuthority, Credential, Server, errors, failures, new_csr, new_private_key
 from mtlslab.contexts import TLSVersion, server_context
 from mtlslab.credentials import KeyType
 from mtlslab.handshake import Flight, Message, Transcript, codepoints, record, record_from, records
@@ -69,7 +69,10 @@ def server_credential(key_type: KeyType = "ec-p256") -> Credential:
 
 @once
 def client_credential(key_type: KeyType = "ec-p256", ca: str = "example-ca") -> Credential:
-    return authority(ca).issue("client", CLIENT, key_type=key_type)
+    if key_type != "rsa-2048":
+        return authority(ca).issue("client", CLIENT, key_type=key_type)
+    key = server_credential(key_type).private_key  # to find another RSA key takes longer than most tests
+    return Credential(authority(ca).sign(new_csr(key, "client"), CLIENT), key)
 
 
 @once
