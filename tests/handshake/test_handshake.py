@@ -839,7 +839,7 @@ def test_no_changed_reply_makes_a_recording_fail_otherwise() -> None:
     ends = {"server_ca": authority().certificate, "client_credential": client_credential(), "server_name": "localhost"}
     recorded = 0
     with mutants(contexts, seed=2) as port:
-        for _ in range(40):
+        for _ in range(24):
             with contextlib.suppress(OSError, failures.TranscriptError):
                 heard = record_from("127.0.0.1", port, **ends, timeout=0.2, linger=0.01, say=b"GET / HTTP/1.1\r\n\r\n")  # type: ignore[arg-type]
                 recorded += bool(heard.messages)
