@@ -551,6 +551,10 @@ def test_errors_say_which_byte_of_which_record() -> None:
     kind = failing([hello, ("server", bytes(odd))], mutual().keylog)
     assert kind[:3] == ("server", 3, 5)
     assert "does not open" in kind[3]
+    *first, answer, _ = mutual("1.2").flights  # it ends with the client's Finished
+    odd = bytearray(answer.data)
+    odd[-1] ^= 1
+    assert "does not open" in failing([*first, ("client", bytes(odd))], mutual("1.2").keylog)[3]
     assert failing([("server", b"\x17\x03\x03\0\1\0")])[:3] == ("server", 0, 0)
     assert failing([("client", plain_record(22, b"\x63\0\0\0"))])[:3] == ("client", 0, 5)
     assert failing([("client", plain_record(22, b""))])[:3] == ("client", 0, 5)
@@ -839,7 +843,7 @@ def test_no_changed_reply_makes_a_recording_fail_otherwise() -> None:
     ends = {"server_ca": authority().certificate, "client_credential": client_credential(), "server_name": "localhost"}
     recorded = 0
     with mutants(contexts, seed=2) as port:
-        for _ in range(24):
+        for _ in range(40):
             with contextlib.suppress(OSError, failures.TranscriptError):
                 heard = record_from("127.0.0.1", port, **ends, timeout=0.2, linger=0.01, say=b"GET / HTTP/1.1\r\n\r\n")  # type: ignore[arg-type]
                 recorded += bool(heard.messages)
