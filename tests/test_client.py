@@ -398,9 +398,11 @@ def test_a_server_that_drips_is_left(call: Call, server_credential: Credential) 
             threading.Thread(target=serve, daemon=True).start()
             return refusal_of(call(f"{scheme}://127.0.0.1:{listener.getsockname()[1]}", timeout=0.2))
 
+    began = time.monotonic()
     with ThreadPoolExecutor(len(DRIPS)) as threads:
         found = dict(zip(DRIPS, threads.map(left, DRIPS), strict=True))
     assert found == dict.fromkeys(DRIPS, ("client", "timed-out", 28))
+    assert time.monotonic() - began < 30
 
 
 def test_a_server_that_floods_is_left(call: Call, server_credential: Credential) -> None:
