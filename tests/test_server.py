@@ -583,7 +583,7 @@ def test_callers_by_the_thousand(serve: Serve, call: Call, monkeypatch: pytest.M
                 answer = call(server.url)
                 slowest = max(slowest, time.monotonic() - began)
                 assert answer.ok, answer
-        assert most == 100 + mtlslab.server._CROWD
+        assert most - 100 - mtlslab.server._CROWD in (0, 1)  # one, between who has just come and who has to go for it
         assert threading.active_count() <= threads
         assert resident_bytes() - memory < 50 << 20
         began = time.monotonic()
