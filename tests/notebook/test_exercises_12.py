@@ -40,13 +40,12 @@ def in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "PATIENCE", 0.1)
 
 
-@pytest.mark.parametrize("name", ["six_steps", "surviving_reload", "renewing_pool"])
-def test_anything_else_gets_a_hint(name: str) -> None:
+def test_anything_else_gets_a_hint() -> None:
     """A checker answers something of another kind with a hint, and never raises; None is no attempt."""
-    check = exercises.CHECKERS[name]
-    assert check(None).text.startswith("Not attempted yet")
-    for answer in OTHERS:
-        assert check(answer).text.startswith("Not yet: "), answer
+    for check in (exercises.six_steps, exercises.surviving_reload, exercises.renewing_pool):
+        assert check(None).text.startswith("Not attempted yet")
+        for answer in OTHERS:
+            assert check(answer).text.startswith("Not yet: "), (check, answer)
 
 
 # The order of six steps
@@ -67,7 +66,7 @@ class Fickle(list[str]):
     """Holds one order, and gives another."""
 
     def __iter__(self) -> Iterator[str]:
-        return iter([BOTH, WEB_BOTH, SHOW, WEB_SHOW, ALONE, KIOSK])
+        return iter([KIOSK, BOTH, WEB_BOTH, SHOW, WEB_SHOW, ALONE])
 
     def count(self, _: object) -> int:
         """One of each."""
@@ -75,9 +74,7 @@ class Fickle(list[str]):
 
 
 ORDERS: dict[str, tuple[Any, str | None]] = {
-    "the web trusts first, as a tuple": ((WEB_BOTH, BOTH, KIOSK, WEB_SHOW, SHOW, ALONE), None),
-    "one by one": (iter([BOTH, WEB_SHOW, WEB_BOTH, KIOSK, SHOW, ALONE]), None),
-    "as keys": (dict.fromkeys([WEB_BOTH, BOTH, WEB_SHOW, KIOSK, ALONE, SHOW]), None),
+    "one by one": (iter([BOTH, WEB_SHOW, WEB_BOTH, KIOSK, ALONE, SHOW]), None),
     "the page's order, and the kiosk last": (
         [BOTH, WEB_BOTH, SHOW, WEB_SHOW, ALONE, KIOSK],
         "step 3, 'the server shows new', lost 2 of 2, the kiosk refuses the server (unknown-ca)",
@@ -92,14 +89,12 @@ ORDERS: dict[str, tuple[Any, str | None]] = {
         "step 2, 'the web clients show new', lost 2 of 2, the server refuses the web clients (unknown-ca)",
     ),
     "dropped while the web shows old": (
-        [BOTH, WEB_BOTH, KIOSK, SHOW, ALONE, WEB_SHOW],
-        "step 5, 'the server trusts new alone', lost 2 of 2, the server refuses the web clients",
+        [BOTH, KIOSK, ALONE, WEB_BOTH, SHOW, WEB_SHOW],
+        "step 3, 'the server trusts new alone', lost 2 of 2, the server refuses the web clients",
     ),
-    "dropped before the visit": ([BOTH, WEB_BOTH, WEB_SHOW, ALONE, KIOSK, SHOW], "step 4"),
-    "as they stand": (STEPS, "step 2"),
     "of lies": ([Lying(BOTH)] * 6, "none of the six steps"),
     "of anything": ([mock.ANY] * 6, "none of the six steps"),
-    "fickle": (Fickle([BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW, ALONE]), "step 3"),
+    "fickle": (Fickle([BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW, ALONE]), "step 1"),
     "without end": (itertools.repeat(BOTH), "is there 12 times"),
     "in a list": ([[BOTH, WEB_BOTH, KIOSK, SHOW, WEB_SHOW, ALONE]], "none of the six steps"),
     "raising": ((1 // 0 for _ in STEPS), "raised ZeroDivisionError"),
@@ -111,13 +106,12 @@ ORDERS: dict[str, tuple[Any, str | None]] = {
 }
 
 
-@pytest.mark.parametrize("name", ORDERS)
-def test_an_order_is_played_on_a_server(name: str) -> None:
+def test_an_order_is_played_on_a_server() -> None:
     """Each order that loses nothing is right; another is told which step lost how many, and who refused whom."""
-    order, hint = ORDERS[name]
-    feedback = exercises.six_steps(order)
-    assert feedback.correct is (hint is None), feedback
-    assert (hint or "") in feedback.text
+    for name, (order, hint) in ORDERS.items():
+        feedback = exercises.six_steps(order)
+        assert feedback.correct is (hint is None), (name, feedback)
+        assert (hint or "") in feedback.text, name
 
 
 def test_an_order_that_never_ends_is_given_up(in_no_time: None) -> None:
@@ -232,23 +226,8 @@ def pointed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     return to == issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
 
 
-class Remembering:
-    """Goes on with the pair that it has seen last, on its own side."""
-
-    def __init__(self) -> None:
-        self.good: ssl.SSLContext | None = None
-
-    def __call__(self, context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
-        self.good = by_a_trial(self.good or context, folder)
-        return self.good
-
-
 def checked_and_in_place(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
-    return context if by_name(context, folder) is context else in_place(context, folder)
-
-
-def asks_politely(_: ssl.SSLContext, folder: Path) -> Any:
-    return _or_other(lambda: fresh(folder, ssl.CERT_OPTIONAL), _)
+    return context if by_a_trial(context, folder) is context else in_place(context, folder)
 
 
 def _or_other(make: Callable[[], ssl.SSLContext], other: ssl.SSLContext | None) -> Any:
@@ -265,19 +244,13 @@ def exits(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
         raise SystemExit("restart me") from None
 
 
-def when_neither_is_empty(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
-    files = folder / "server.crt", folder / "server.key"
-    return fresh(folder) if all(file.exists() and file.stat().st_size for file in files) else context
-
-
 def then(change: Callable[[ssl.SSLContext], object]) -> Callable[[ssl.SSLContext, Path], ssl.SSLContext]:
-    """A right reload that makes a context by itself, and then changes it."""
+    """A right reload that changes the context that it has made."""
 
     def reload(context: ssl.SSLContext, folder: Path) -> ssl.SSLContext:
-        if by_name(context, folder) is context:
-            return context
-        made = fresh(folder)
-        change(made)
+        made = by_name(context, folder)
+        if made is not context:
+            change(made)
         return made
 
     return reload
@@ -305,7 +278,6 @@ NO_TIME = ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME
 STRAY = certificate_pem(CertificateAuthority.create("stray-ca").certificate).decode()
 
 RELOADS: dict[str, tuple[Any, str | None]] = {
-    "remembering": (Remembering(), None),
     "checked, then in place": (checked_and_in_place, None),
     "by the first signature, then names": (
         _if(lambda chain: all(map(named, chain, chain[1:])) and (len(chain) > 2 or signed(*chain))),
@@ -319,17 +291,13 @@ RELOADS: dict[str, tuple[Any, str | None]] = {
     "without looking at dates": (then(lambda made: setattr(made, "verify_flags", NO_TIME)), "a friend of last year"),
     "another CA beside": (then(lambda made: made.load_verify_locations(cadata=STRAY)), "other authorities too"),
     "in place, guarded": (in_place_guarded, "beside the old server.key in the folder nobody gets in any more"),
-    "fresh": (lambda _, folder: fresh(folder), "the server's loop ends"),
     "fresh, guarded": (fresh_guarded, "ends after its first certificate, with the issuing CA's still to come"),
     "never": (lambda context, _: context, "it goes on with the old pair"),
     "None when it fails": (lambda _, folder: _or_other(lambda: fresh(folder), None), "it returned None, and no"),
-    "asks politely": (asks_politely, "it lets in a caller without a certificate"),
     "asks politely, later": (politely_later(), "it lets in a caller without a certificate"),
     "without trust": (lambda _, folder: _no_trust(folder), "nobody gets in any more"),
-    "exits": (exits, "it raised SystemExit: restart me"),
-    "asks whether the files are empty": (when_neither_is_empty, "KEY_VALUES_MISMATCH"),
-    "a client's context": (lambda *_: ssl.create_default_context(), "and no server's context"),
-    "takes one argument": (lambda context: context, "raised TypeError"),
+    "exits": (exits, "it raised SystemExit: restart me in line "),
+    "a client's context": (lambda *_: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), "and no server's context"),
 }
 
 
@@ -340,13 +308,12 @@ def _no_trust(folder: Path) -> ssl.SSLContext:
     return made
 
 
-@pytest.mark.parametrize("name", RELOADS)
-def test_a_reload_is_tried_on_files_that_are_being_written(name: str) -> None:
+def test_a_reload_is_tried_on_files_that_are_being_written() -> None:
     """Any reload that always has a whole pair to show is right; another is told with which files who gets what."""
-    reload, hint = RELOADS[name]
-    feedback = exercises.surviving_reload(reload)
-    assert feedback.correct is (hint is None), feedback
-    assert (hint or "") in feedback.text
+    for name, (reload, hint) in RELOADS.items():
+        feedback = exercises.surviving_reload(reload)
+        assert feedback.correct is (hint is None), (name, feedback)
+        assert (hint or "") in feedback.text, (name, feedback)
 
 
 def test_a_reload_that_never_comes_back_is_told_so(in_no_time: None) -> None:
@@ -564,16 +531,6 @@ class WaitingLocked(Counting):
             super().renew(context)
 
 
-class Careless(Dropping):
-    """Verifies nobody."""
-
-    def get(self, url: str) -> Any:
-        try:
-            return self.client.get(url)
-        except httpx.ConnectError:
-            return httpx.Response(200, text="ok\n")
-
-
 class CarelessLater(Dropping):
     """Verifies nobody, from the first renewal on."""
 
@@ -606,34 +563,25 @@ class WithoutContext(Dropping):
         self.client = httpx.Client(trust_env=False)
 
 
-class Text(Dropping):
-    def get(self, url: str) -> Any:
-        return self.client.get(url).text
-
-
 class Raising(Dropping):
     def renew(self, context: ssl.SSLContext) -> None:
         raise NotImplementedError("to do")
 
 
 POOLS: dict[str, tuple[Any, str | None]] = {
-    "counting, made by a function": (partial(Counting), None),
     "waiting, under a condition": (WaitingUnderACondition, None),
     "again": (Again, None),
-    "holding": (Holding, None),
+    "holding, made by a function": (partial(Holding), None),
     "in one line, without a lock": (UnlockedInOneLine, "between two steps of get"),
     "closing": (Closing, "3 of 3 in flight got no answer"),
     "never": (Never, "still shows the old certificate"),
     "one each": (OneEach, "a new connection for each request"),
     "sent again": (Retrying, "some were sent twice|in flight got no answer"),  # which, the moment decides
-    "careless": (Careless, "it takes an answer from a server that the context does not trust"),
     "without the context": (WithoutContext, "the request after renew got no answer: ConnectError"),
     "careless once renewed": (CarelessLater, "it takes an answer from a server that the context does not trust"),
     "of any name": (AnyName, "it takes an answer from a server of another name"),
     "once": (Once, "renewed the second time"),
-    "text": (Text, "and no httpx.Response"),
     "raising": (Raising, "renew raised NotImplementedError: to do"),
-    "an object": (Counting(ssl.create_default_context()), "is wanted itself"),
     "a client": (httpx.Client, "raised TypeError"),
     "no close": (type("Pool", (), {"__init__": lambda *_: None, "get": print, "renew": print}), "no method close"),
 }
@@ -644,13 +592,13 @@ HURRIED: dict[str, tuple[Any, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", POOLS)
-def test_a_pool_is_renewed_while_its_requests_are_in_flight(name: str) -> None:
+def test_a_pool_is_renewed_while_its_requests_are_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any pool that loses no answer and leaves no connection behind is right; another is told whom it would lose."""
-    pool, hint = POOLS[name]
-    feedback = exercises.renewing_pool(pool)
-    assert feedback.correct is (hint is None), feedback
-    assert any(part in feedback.text for part in (hint or "").split("|"))
+    monkeypatch.setattr(page_12._Stepping, "MOST", 40)  # who begins again each time need not do so a hundred times
+    for name, (pool, hint) in POOLS.items():
+        feedback = exercises.renewing_pool(pool)
+        assert feedback.correct is (hint is None), (name, feedback)
+        assert any(part in feedback.text for part in (hint or "").split("|")), (name, feedback)
 
 
 @pytest.mark.parametrize("name", HURRIED)
@@ -660,8 +608,3 @@ def test_a_pool_that_keeps_others_waiting_is_told_so(name: str, in_a_hurry: None
     feedback = exercises.renewing_pool(pool)
     assert feedback.correct is False
     assert hint in feedback.text
-
-
-def test_the_steps_of_the_page_are_the_checkers() -> None:
-    """What the page calls the six steps is what the checker knows."""
-    assert len(page_12.STEPS) == 6

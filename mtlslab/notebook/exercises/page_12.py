@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -30,12 +31,12 @@ from mtlslab.notebook.exercises import guard
 from mtlslab.notebook.exercises.judges import (
     Guarded,
     NotYet,
+    callers,
     checker,
     expect,
     expect_nothing_loose,
     fresh_name,
     handshake,
-    meet,
 )
 from mtlslab.profiles import CLIENT, SERVER
 from mtlslab.server import Request, Server
@@ -209,33 +210,43 @@ def surviving_reload(answer: Any) -> str:
     """Want a function that reloads a server's files, and goes on with what it had while they are not whole."""
     reload = Guarded(answer)
     ca = CertificateAuthority.create("example-ca")
-    friend = _end(ssl.PROTOCOL_TLS_CLIENT, ca.issue(fresh_name(), CLIENT), [ca.certificate])
-    stranger = CertificateAuthority.create("stranger-ca").issue(fresh_name(), CLIENT)
-    others = {
-        "a caller without a certificate": _end(ssl.PROTOCOL_TLS_CLIENT, None, [ca.certificate]),
-        "a stranger": _end(ssl.PROTOCOL_TLS_CLIENT, stranger, [ca.certificate]),
-    }
+    (_, shown), *unwanted = callers(ca)
+
+    @cache
+    def client(caller: Credential | None) -> ssl.SSLContext:
+        return _end(ssl.PROTOCOL_TLS_CLIENT, caller, [ca.certificate])
+
     with tempfile.TemporaryDirectory() as path:
         folder = _Folder(Path(path), ca)
         ca.save(path)
-        current, known = contexts.server_context(folder.pairs[0], client_ca=ca.certificate), None
+        current = contexts.server_context(folder.pairs[0], client_ca=ca.certificate)
+        known = _terms(current)
         for what, wanted in _again_and_again(folder.story()):
-            outcome = reload.attempt(current, Path(path))
+            before, outcome = current, reload.attempt(current, Path(path))
             expect(outcome.error is None, f"with {what} in the folder it raised {outcome.told}: the server's loop ends")
             current = outcome.value
             is_a_servers = isinstance(current, ssl.SSLContext) and current.protocol != ssl.PROTOCOL_TLS_CLIENT
             expect(is_a_servers, f"with {what} in the folder it returned {current!r}, and no server's context")
-            _expect_pair(current, friend, folder, what, wanted)
-            terms = current, current.verify_mode, current.verify_flags, current.sni_callback, current.get_ca_certs(True)
-            if terms != known:  # whom the same terms refuse, they refuse again
-                for who, context in others.items():
-                    expect(handshake(context, current).refused != "", f"with {what} in the folder it lets in {who}")
-                expect_nothing_loose(current, ca.certificate)
+            _expect_pair(current, client(shown), folder, what, wanted)
+            terms = _terms(current)
+            these = unwanted if terms != known else unwanted[:2] if current is not before else []
+            _expect_no_other(current, [(who, client(caller)) for who, caller in these], f"with {what} in the folder")
+            expect_nothing_loose(current, ca.certificate)
             known = terms
-        for who, met in meet(current, ca):
-            expect(who == "a friend" or met.refused != "", f"when all is written it lets in {who}")
-        expect_nothing_loose(current, ca.certificate)
+        _expect_no_other(current, [(who, client(caller)) for who, caller in unwanted], "when all is written")
     return "every caller of every moment was shown a whole pair, and nobody else got in"
+
+
+def _terms(context: ssl.SSLContext) -> tuple[object, ...]:
+    """Return what can be seen of whom a server's context lets in: whom the same refuse, they refuse again."""
+    asks = context.verify_mode, context.verify_flags, context.post_handshake_auth
+    return *asks, context.sni_callback, context.get_ca_certs(True)
+
+
+def _expect_no_other(current: ssl.SSLContext, others: list[tuple[str, ssl.SSLContext]], when: str) -> None:
+    for who, context in others:
+        called = "a caller without a certificate" if who == "nobody" else who
+        expect(handshake(context, current).refused != "", f"{when} it lets in {called}")
 
 
 def _again_and_again(story: Iterator[tuple[str, int]]) -> Iterator[tuple[str, int]]:
@@ -327,9 +338,9 @@ def renewing_pool(answer: Any) -> str:
                 _expect_verification(pool, impostors)
                 _renew_in_flight(pool, orders, new, shown[1].certificate)
                 _expect_verification(pool, impostors)
+            _renew_once_more(pool, orders, old, shown[0].certificate)
             _expect_no_gap(pool, server.url, lambda: context(shown[1]))
             _expect_nothing_left(pool, server)
-            _renew_once_more(pool, orders, old, shown[0].certificate)
             Guarded(pool.close, "close")()
         finally:
             gc.unfreeze()
