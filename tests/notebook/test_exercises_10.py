@@ -184,6 +184,10 @@ WRONG_READERS: dict[str, tuple[Callable[..., Any], str]] = {
     "EC by hand": (reader(signed=ec_alone), "another kind of key: an honest"),
     "several labels": (reader(match=lambda host: re.fullmatch(r"(.+)\.callers\.example", host)), "Not yet"),
     "an empty name": (reader(match=lambda host: re.fullmatch(r"([a-z0-9]*)\.callers\.example", host)), "empty name"),
+    "only its own authority's signature": (
+        reader(signed=lambda one, ca: one.issuer != ca.subject or is_signed(one, ca)),
+        "any authority that TLS trusts may speak for yours",
+    ),
     "the issuer's name": (reader(signed=lambda one, ca: one.issuer == ca.subject), "compare the key|whoever can edit"),
     "by id": (remembering(id), "Not yet"),
     "by what was signed": (remembering(lambda certificate: certificate.tbs_certificate_bytes), "Not yet"),
