@@ -6,7 +6,7 @@ import ssl
 import subprocess
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,6 +28,7 @@ OTHERS: list[Any] = [0, "ca.crt", [], {}, object(), mock.ANY, mock.Mock()]
 KEY, DESK = new_private_key(), CertificateAuthority.create("desk")
 
 
+@cache
 def read(der: bytes) -> tuple[x509.CertificateSigningRequest, list[str], list[str]] | None:
     """Read a request that proves possession: itself, its common names, its other names; None for any other."""
     try:

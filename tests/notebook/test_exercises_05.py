@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from hashlib import sha1
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -173,13 +174,17 @@ def test_the_page_s_own_ca_is_the_one_that_counts(lab: Path, tmp_path: Path) -> 
 # Who may do what
 
 
-def dns_names(request: Request) -> list[str]:
+@cache
+def in_the_san(certificate: x509.Certificate) -> list[str]:
     try:
-        assert request.client is not None
-        san = request.client.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (AssertionError, x509.ExtensionNotFound):
+        san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
         return []
     return list(san.get_values_for_type(x509.DNSName))
+
+
+def dns_names(request: Request) -> list[str]:
+    return [] if request.client is None else in_the_san(request.client)
 
 
 def common_names(request: Request) -> list[str]:

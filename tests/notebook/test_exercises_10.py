@@ -6,6 +6,7 @@ import shutil
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from functools import cache
 from http import HTTPStatus
 from itertools import cycle
 from pathlib import Path
@@ -41,6 +42,7 @@ def test_any_other_kind_of_answer_gets_a_hint() -> None:
 PATTERN = r"([a-z0-9]+)\.callers\.example"
 
 
+@cache
 def hosts(certificate: x509.Certificate) -> list[str]:
     try:
         san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -49,6 +51,7 @@ def hosts(certificate: x509.Certificate) -> list[str]:
     return san.get_values_for_type(x509.DNSName)
 
 
+@cache
 def is_signed(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(authority)
