@@ -472,7 +472,7 @@ def _knocks(ca: CertificateAuthority) -> list[_Knock]:
     knocks = [("GET", path) for path in ("/", "/admin", f"/reports/{number}", "/health", f"/a/b/c/{number}")]
     knocks += [(method, "/") for method in ("POST", "PUT", "DELETE")]
     asked = [
-        (who, shown, *knock) for who, shown in (("alice", alice), ("shows no certificate", None)) for knock in knocks
+        (who, shown, *knock) for who, shown in (("shows no certificate", None), ("alice", alice)) for knock in knocks
     ]
     # No application hears of a stranger's certificate: TLS refuses it, or has not asked.
     return [*asked, ("comes from another authority", stranger, *random.choice(knocks))]
