@@ -426,7 +426,7 @@ def test_a_careless_guard_learns_what_it_lets_happen() -> None:
 
 def test_an_application_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checker does not wait for ever, nor fill the memory, and leaves no thread behind that keeps Python alive."""
-    monkeypatch.setattr(guard_module, "PATIENCE", 0.05)
+    monkeypatch.setattr(guard_module, "PATIENCE", 0.2)
 
     async def endless(scope: Any, receive: Any, send: Any) -> None:
         while True:
