@@ -102,8 +102,9 @@ class _Caller(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        while not self._over:  # without a variable: what a call was given, and what it returned, die with it
-            self.told.put(self._call(*self.asked.get()))
+        with contextlib.suppress(SystemExit):  # of `end_threads`, come too late for the call
+            while not self._over:  # without a variable: what a call was given, and what it returned, die with it
+                self.told.put(self._call(*self.asked.get()))
 
     def dismiss(self) -> None:
         """Have it end after the call that is under way."""
