@@ -155,7 +155,6 @@ http {
 HAPROXY = """\
 global
   log stderr format raw local0
-  httpclient.ssl.ca-file ca.crt
 defaults
   mode http
   log global
@@ -173,10 +172,7 @@ frontend callers
 backend apps
   server app @APP@
 """
-"""A right configuration of HAProxy, in RFC 9440's form. server.pem holds the server's certificate and its key.
-
-HAProxy has a client, too, which nothing here uses: without `httpclient` it loads all of the system's CAs at its start.
-"""
+"""A right configuration of HAProxy, in RFC 9440's form. server.pem holds the server's certificate and its key."""
 
 
 # --- the application behind it --------------------------------------------------------------------
