@@ -352,6 +352,10 @@ WRONG_APPS: list[tuple[Any, str]] = [
         app(lambda asked: [asked.headers.get("X-Act-As", name) for name in dns_names(asked)]),
         "the caller's own word",
     ),
+    (
+        app(lambda asked: ["alice"] if asked.path == "/" and [*asked.headers] == ["From"] else dns_names(asked)),
+        "should read 'Hello malice'",
+    ),
     (_remembers(lambda asked: id(asked.client)), ""),
     (first(lambda asked, names: asked.path == "/" and len(names) == 1), "another method is another way in"),
     (first(lambda asked, names: asked.method == "PUT" and names == ["alice"]), "another method is another way in"),

@@ -246,9 +246,10 @@ def _asked_otherwise(malice: x509.Certificate, alice: x509.Certificate) -> Itera
     """Ask with headers, a query and a body that say otherwise who asks, for what, and how."""
     word = "a header is the caller's own word"
     for name, claim in _CLAIMS.items():
-        yield "malice", _request(malice, "/admin", claims={name: claim}), (403,), word
-    yield "malice", _request(malice, "/", claims=_CLAIMS), "Hello malice", word
-    yield "nobody", _request(None, "/", claims=_CLAIMS), (401,), word
+        claims = {name: claim}
+        yield "malice", _request(malice, "/admin", claims=claims), (403,), word
+        yield "malice", _request(malice, "/", claims=claims), "Hello malice", word
+        yield "nobody", _request(None, "/", claims=claims), (401,), word
     yield "malice", _request(malice, "/admin?user=alice"), range(400, 500), "a query is the caller's own word"
     for name in ("X-Original-URL", "X-Rewrite-URL", "X-Forwarded-Path", "X-Forwarded-Uri"):
         yield "malice", _request(malice, "/admin", claims={name: "/"}), (403,), word
